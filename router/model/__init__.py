@@ -1,0 +1,1 @@
+"""Frozen values and codes that every room speaks in. No behaviour beyond parsing and printing them."""

@@ -1,0 +1,169 @@
+"""Facts: the durable records of what happened. Routing state is a fold of them, live, at restart and in a backtest.
+
+A fact never holds personal data. The one thing that does, the lead, travels beside its `Received` fact in an
+`Entry`; the ledger keeps it in a side table and puts only a salted digest in the chain, so that a person can be
+forgotten and the history still verifies.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from router.model.codes import LeadStatus, Outcome
+from router.model.decision import Claim
+from router.model.lead import Lead
+
+
+class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """Base of all facts; the tag is the class name."""
+
+
+class Received(Fact, frozen=True, kw_only=True, tag=True):
+    """A lead was taken. `duplicate_of` names the earlier lead when intake dedup matched."""
+
+    lead_id: str
+    source_id: str
+    lead_type: str
+    test: bool = False
+    duplicate_of: str | None = None
+
+
+#: Contract ids in rank order; or, where there are many, one bit mask in hexadecimal over the rank order of the lead
+#: type under the fact's terms version (best rank = highest bit).
+Contracts = tuple[str, ...] | str
+
+
+class Decided(Fact, frozen=True, kw_only=True, tag=True):
+    """A decision. Static refusals are recomputed from lead and terms when read; here stands what depended on state.
+
+    `blocked` maps a refusal code to the contracts it refused then, `details` a contract id to the (expected, actual) of
+    its refusal, for the best ranked of them. `ranking` holds the eligible contracts, best first.
+    """
+
+    lead_id: str
+    terms_version: str
+    blocked: dict[str, Contracts] = {}
+    details: dict[str, tuple[str, str]] = {}
+    ranking: Contracts = ()
+    mode: Literal["exclusive", "shared"] = "exclusive"
+    by: str | None = None  # who asked for it again: "operator:alice", "queue", "resume"
+
+
+class Reserved(Fact, frozen=True, kw_only=True, tag=True):
+    """The durable intent to send: capacity is taken and the lead may now go to this contract.
+
+    `price` is minor units. Windows are those of the contract's zone at this instant.
+    """
+
+    delivery_id: str
+    lead_id: str
+    contract_id: str
+    buyer_id: str
+    lead_type: str
+    terms_version: str
+    rank: int
+    price: int
+    claims: tuple[Claim, ...] = ()
+    test: bool = False
+
+
+class Attempted(Fact, frozen=True, kw_only=True, tag=True):
+    """One request to the endpoint and what came of it. `sent_at_ns` wall clock, `took_ms` of the whole exchange."""
+
+    delivery_id: str
+    n: int
+    sent_at_ns: int
+    took_ms: float
+    request_sha256: str
+    outcome: Outcome
+    rule: str
+    status: int | None = None
+    reason: str | None = None
+    detail: str | None = None
+    peer: str | None = None
+
+
+class Settled(Fact, frozen=True, kw_only=True, tag=True):
+    """A delivery reached an outcome (again, when a doubt is resolved). `price` is what is billed, minor units."""
+
+    delivery_id: str
+    outcome: Outcome
+    reason: str | None = None
+    price: int | None = None
+    reference: str | None = None
+    redirect_url: str | None = None
+    late: bool = False
+    by: str | None = None  # who resolved a doubt: "operator:alice", "buyer:brightroof", "terms", "restart"
+
+
+class Ended(Fact, frozen=True, kw_only=True, tag=True):
+    """A lead reached a status that ends its routing, for now (a reroute or a resolved doubt may go on)."""
+
+    lead_id: str
+    status: LeadStatus
+    reason: str | None = None
+    copies: int = 0
+    payout: int = 0
+    redirect_url: str | None = None
+
+
+class Queued(Fact, frozen=True, kw_only=True, tag=True):
+    """A lead waits for a contract that said `queue`."""
+
+    lead_id: str
+
+
+class Reopened(Fact, frozen=True, kw_only=True, tag=True):
+    """Routing of an ended lead goes on: rerouted, or a doubt was resolved as rejected."""
+
+    lead_id: str
+    by: str
+
+
+class Paused(Fact, frozen=True, kw_only=True, tag=True):
+    """Somebody (or a built-in rule) paused a contract, buyer or source. `until_ns` wall clock, none: until resumed."""
+
+    subject: Literal["contract", "buyer", "source"]
+    id: str
+    reason: str
+    by: str
+    until_ns: int | None = None
+
+
+class Resumed(Fact, frozen=True, kw_only=True, tag=True):
+    """The pause was taken back."""
+
+    subject: Literal["contract", "buyer", "source"]
+    id: str
+    by: str
+
+
+class TermsLoaded(Fact, frozen=True, kw_only=True, tag=True):
+    """These terms are in force from here on."""
+
+    terms_version: str
+    by: str
+
+
+AnyFact = (
+    Received | Decided | Reserved | Attempted | Settled | Ended | Queued | Reopened | Paused | Resumed | TermsLoaded
+)
+
+
+class Idempotency(Struct, frozen=True, kw_only=True):
+    """An Idempotency-Key and the SHA-256 of the body it came with."""
+
+    key: str
+    body_sha256: bytes
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """A fact on its way into or out of the ledger. `at_ns`: wall clock when it happened, nanoseconds since 1970 UTC.
+
+    `lead` stands beside a `Received` (none once the person was forgotten), `idempotency` too when a key was given.
+    """
+
+    at_ns: int
+    fact: AnyFact
+    lead: Lead | None = None
+    idempotency: Idempotency | None = None

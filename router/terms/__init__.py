@@ -1,0 +1,1 @@
+"""Onboarding: what operators wrote, decoded strictly, judged as a whole, compiled into the Book routing reads."""
