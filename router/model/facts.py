@@ -33,6 +33,17 @@ class Received(Fact, frozen=True, kw_only=True, tag=True):
 Contracts = tuple[str, ...] | str
 
 
+class Turn(Struct, frozen=True, kw_only=True):
+    """A tier with a stateful method took a turn: who took part with which weight, and who was picked."""
+
+    tier: str
+    method: Literal["weighted", "percentage"]
+    members: tuple[str, ...]
+    weights: tuple[int, ...]  # weighted: its weight; percentage: its share in parts per million
+    picked: tuple[str, ...]
+    roster: str  # digest of the tier's set of contracts; another one starts the count anew
+
+
 class Decided(Fact, frozen=True, kw_only=True, tag=True):
     """A decision. Static refusals are recomputed from lead and terms when read; here stands what depended on state.
 
@@ -46,13 +57,15 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
     details: dict[str, tuple[str, str]] = {}
     ranking: Contracts = ()
     mode: Literal["exclusive", "shared"] = "exclusive"
+    turns: tuple[Turn, ...] = ()
     by: str | None = None  # who asked for it again: "operator:alice", "queue", "resume"
 
 
 class Reserved(Fact, frozen=True, kw_only=True, tag=True):
     """The durable intent to send: capacity is taken and the lead may now go to this contract.
 
-    `price` is minor units. Windows are those of the contract's zone at this instant.
+    `price` is minor units. Windows are those of the contract's zone at this instant, `day` its local date.
+    `steady_ns` is read off a clock that never steps; rates are judged by it.
     """
 
     delivery_id: str
@@ -63,8 +76,18 @@ class Reserved(Fact, frozen=True, kw_only=True, tag=True):
     terms_version: str
     rank: int
     price: int
+    day: str
+    steady_ns: int
+    rate_interval_ns: int = 0  # what this reservation costs the contract's rate; 0: no rate
     claims: tuple[Claim, ...] = ()
     test: bool = False
+
+
+class Repeating(Fact, frozen=True, kw_only=True, tag=True):
+    """The durable intent to send the same bytes once more: attempt `n` may leave from here on."""
+
+    delivery_id: str
+    n: int
 
 
 class Attempted(Fact, frozen=True, kw_only=True, tag=True):
@@ -77,6 +100,8 @@ class Attempted(Fact, frozen=True, kw_only=True, tag=True):
     request_sha256: str
     outcome: Outcome
     rule: str
+    sent: bool = True  # the first byte left; without it a rate token is given back
+    auth_failed: bool = False
     status: int | None = None
     reason: str | None = None
     detail: str | None = None
@@ -146,7 +171,18 @@ class TermsLoaded(Fact, frozen=True, kw_only=True, tag=True):
 
 
 AnyFact = (
-    Received | Decided | Reserved | Attempted | Settled | Ended | Queued | Reopened | Paused | Resumed | TermsLoaded
+    Received
+    | Decided
+    | Reserved
+    | Repeating
+    | Attempted
+    | Settled
+    | Ended
+    | Queued
+    | Reopened
+    | Paused
+    | Resumed
+    | TermsLoaded
 )
 
 
