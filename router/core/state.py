@@ -1,0 +1,444 @@
+"""Routing state, and the one way it changes: `State.apply(entry)`.
+
+State is a fold of facts. Live routing, restart, snapshot checks and backtests all run this same fold, so it is total
+and deterministic: it reads no clock and no terms; what a fact needs of them, the fact carries.
+Everything here is keyed by ids, so that terms can change underneath it.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from router.core.usage import Usage
+from router.model.codes import LeadStatus, Outcome
+from router.model.facts import (
+    AnyFact,
+    Attempted,
+    Contracts,
+    Decided,
+    Ended,
+    Entry,
+    Paused,
+    Queued,
+    Received,
+    Reopened,
+    Repeating,
+    Reserved,
+    Resumed,
+    Settled,
+    TermsLoaded,
+    Turn,
+)
+from router.model.lead import Lead
+from router.model.times import NS_DAY
+
+KEYS_KEPT_NS: Final = 7 * NS_DAY
+RECENT_ANSWERS: Final = 100
+_RECENT_MASK: Final = (1 << RECENT_ANSWERS) - 1
+_DAYS_KEPT: Final = 400
+
+
+class Identity(Struct, frozen=True):
+    """What dedup needs remembered: which fields tell a consumer, and for how long (nanoseconds)."""
+
+    fields: tuple[str, ...] = ()
+    keep_ns: int = 0
+
+
+class Sent(Struct):
+    """One delivery of a lead as dedup sees it."""
+
+    contract_id: str
+    buyer_id: str
+    at_ns: int
+    outcome: Outcome | None = None  # None while in flight
+
+
+class Seen(Struct):
+    """One lead as dedup sees it. `marks` holds a digest for each identity field that was given."""
+
+    lead_type: str
+    at_ns: int
+    marks: dict[str, bytes]
+    duplicate: bool = False
+    sold: bool = False
+    sent: dict[str, Sent] = field(default_factory=dict)  # by delivery id
+
+
+class Held(Struct):
+    """A delivery that holds its reservation: in flight, or in doubt."""
+
+    lead_id: str
+    contract_id: str
+    buyer_id: str
+    at_ns: int
+    price: int
+    day: str
+    rate_interval_ns: int
+    test: bool
+    status: Literal["in_flight", "in_doubt"] = "in_flight"
+    attempts: int = 0
+    repeating: bool = False  # an attempt after the recorded ones may have left
+    doubted: bool = False  # some attempt ended in doubt
+    sent: bool = False  # some byte may have left
+
+
+class OpenLead(Struct):
+    """A lead whose routing has not ended, or that a doubt may yet reopen."""
+
+    lead: Lead
+    status: LeadStatus = "routing"
+    terms_version: str = ""
+    mode: Literal["exclusive", "shared"] = "exclusive"
+    ranking: Contracts = ()
+    decided: bool = False
+    released_at_ns: int = 0  # from which deliver_within counts: receipt, or release from the queue
+    buyers: dict[str, str] = field(default_factory=dict)  # buyer -> contract it was offered through
+    deliveries: dict[str, Outcome | None] = field(default_factory=dict)
+    copies: int = 0
+    revenue: int = 0
+    redirect_url: str | None = None
+
+
+class Pause(Struct):
+    """Why and until when a contract, buyer or source is paused."""
+
+    reason: str
+    by: str
+    at_ns: int
+    until_ns: int | None = None
+
+
+class Answers(Struct):
+    """A contract's answers: the last hundred as bits (1 accepted, newest lowest), and counts per local day."""
+
+    recent: int = 0
+    recent_size: int = 0
+    days: dict[str, tuple[int, int]] = field(default_factory=dict)  # day -> (accepted, answered)
+    auth_failures: int = 0  # running
+
+
+class Rotation(Struct):
+    """Where a stateful tier stands. weighted: `current` credit; percentage: `eligible` and nothing else."""
+
+    roster: str
+    current: dict[str, int] = field(default_factory=dict)
+    eligible: dict[str, int] = field(default_factory=dict)
+    sold: dict[str, int] = field(default_factory=dict)
+
+
+class Key(Struct):
+    """A lead already taken under an Idempotency-Key or external id."""
+
+    lead_id: str
+    at_ns: int
+    body_sha256: bytes = b""
+
+
+class State(Struct):
+    """The fold. Owners are `contract:ID`, `buyer:ID`, `source:ID`."""
+
+    identity: Identity
+    usage: dict[str, Usage] = field(default_factory=dict)
+    in_flight: dict[str, int] = field(default_factory=dict)  # buyer -> deliveries that hold a slot
+    rate_tat: dict[str, int] = field(default_factory=dict)  # contract -> theoretical arrival time, steady nanoseconds
+    held: dict[str, Held] = field(default_factory=dict)
+    open: dict[str, OpenLead] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
+    rotations: dict[str, Rotation] = field(default_factory=dict)  # "lead_type/tier"
+    paused: dict[str, Pause] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)  # by lead id, oldest first
+    people: dict[bytes, list[str]] = field(default_factory=dict)  # mark -> lead ids
+    keys: dict[str, Key] = field(default_factory=dict)  # "source\0key", oldest first
+    externals: dict[str, Key] = field(default_factory=dict)  # "source\0external_id", oldest first
+    terms_version: str = ""
+    steady_ns: int = 0  # the latest reading of the steady clock
+    last_at_ns: int = 0
+
+    # -- the fold --------------------------------------------------------------------------------
+
+    def apply(self, entry: Entry) -> None:
+        """One fact happened. Total: a fact about something unknown changes nothing."""
+        self.last_at_ns = max(self.last_at_ns, entry.at_ns)
+        _APPLY[type(entry.fact)](self, entry, entry.fact)
+
+    def _received(self, entry: Entry, fact: Received) -> None:
+        lead = entry.lead
+        if not fact.test:
+            self._usage(f"source:{fact.source_id}").add(entry.at_ns, 0)
+        if lead is None:  # the person was forgotten: nothing to route, nothing to compare with
+            return
+        self._remember(entry, fact, lead)
+        if fact.duplicate_of is None:
+            self.open[fact.lead_id] = OpenLead(lead=lead, released_at_ns=lead.received_at_ns)
+        if fact.test:
+            return
+        known = self.marks_of(lead)
+        self.seen[fact.lead_id] = Seen(fact.lead_type, entry.at_ns, known, duplicate=fact.duplicate_of is not None)
+        for mark in known.values():
+            self.people.setdefault(mark, []).append(fact.lead_id)
+        self._forget_old(entry.at_ns)
+
+    def _decided(self, entry: Entry, fact: Decided) -> None:
+        lead = self.open.get(fact.lead_id)
+        if lead is None:
+            return
+        lead.decided = True
+        lead.status = "routing"
+        lead.mode = fact.mode
+        lead.ranking = fact.ranking
+        lead.terms_version = fact.terms_version
+        if fact.by == "queue":
+            lead.released_at_ns = entry.at_ns
+        for turn in fact.turns:
+            self._turn(lead.lead.lead_type, turn)
+
+    def _turn(self, lead_type: str, turn: Turn) -> None:
+        place = f"{lead_type}/{turn.tier}"
+        rotation = self.rotations.get(place)
+        if rotation is None or rotation.roster != turn.roster:
+            rotation = self.rotations[place] = Rotation(turn.roster)
+        if turn.method == "percentage":
+            for member in turn.members:
+                rotation.eligible[member] = rotation.eligible.get(member, 0) + 1
+            return
+        current = rotation.current
+        for member, weight in zip(turn.members, turn.weights, strict=True):
+            current[member] = current.get(member, 0) + weight * len(turn.picked)
+        for member in turn.picked:
+            current[member] -= sum(turn.weights)
+
+    def _reserved(self, entry: Entry, fact: Reserved) -> None:
+        self.held[fact.delivery_id] = Held(
+            lead_id=fact.lead_id,
+            contract_id=fact.contract_id,
+            buyer_id=fact.buyer_id,
+            at_ns=entry.at_ns,
+            price=fact.price,
+            day=fact.day,
+            rate_interval_ns=fact.rate_interval_ns,
+            test=fact.test,
+        )
+        lead = self.open.get(fact.lead_id)
+        if lead is not None:
+            lead.deliveries[fact.delivery_id] = None
+            lead.buyers[fact.buyer_id] = fact.contract_id
+        if fact.test:
+            return
+        self.steady_ns = max(self.steady_ns, fact.steady_ns)
+        self._usage(f"contract:{fact.contract_id}").add(entry.at_ns, fact.price)
+        self._usage(f"buyer:{fact.buyer_id}").add(entry.at_ns, fact.price)
+        self.in_flight[fact.buyer_id] = self.in_flight.get(fact.buyer_id, 0) + 1
+        if fact.rate_interval_ns:
+            tat = self.rate_tat.get(fact.contract_id, 0)
+            self.rate_tat[fact.contract_id] = max(tat, fact.steady_ns) + fact.rate_interval_ns
+        self._sold_in_tier(fact.lead_type, fact.contract_id, 1)
+        seen = self.seen.get(fact.lead_id)
+        if seen is not None:
+            seen.sent[fact.delivery_id] = Sent(fact.contract_id, fact.buyer_id, entry.at_ns)
+
+    def _repeating(self, _entry: Entry, fact: Repeating) -> None:
+        held = self.held.get(fact.delivery_id)
+        if held is not None:
+            held.repeating = True
+
+    def _attempted(self, _entry: Entry, fact: Attempted) -> None:
+        held = self.held.get(fact.delivery_id)
+        if held is None:
+            return
+        held.attempts = fact.n
+        held.repeating = False
+        held.sent = held.sent or fact.sent
+        held.doubted = held.doubted or fact.outcome == "in_doubt"
+        answers = self._answers(held.contract_id)
+        answers.auth_failures = answers.auth_failures + 1 if fact.auth_failed else 0
+
+    def _settled(self, _entry: Entry, fact: Settled) -> None:
+        held = self.held.get(fact.delivery_id)
+        if held is None:
+            return
+        lead = self.open.get(held.lead_id)
+        if lead is not None:
+            lead.deliveries[fact.delivery_id] = fact.outcome
+            if fact.outcome == "accepted":
+                lead.copies += 1
+                lead.revenue += held.price if fact.price is None else fact.price
+                lead.redirect_url = lead.redirect_url or fact.redirect_url
+        seen = self.seen.get(held.lead_id)
+        if seen is not None and fact.delivery_id in seen.sent:
+            seen.sent[fact.delivery_id].outcome = fact.outcome
+            seen.sold = seen.sold or fact.outcome == "accepted"
+        if fact.outcome == "in_doubt":
+            held.status = "in_doubt"
+            return
+        del self.held[fact.delivery_id]
+        if not held.test:
+            self._unhold(held, fact)
+        if lead is not None:
+            self._close(held.lead_id, lead)
+
+    def _unhold(self, held: Held, fact: Settled) -> None:
+        """Confirm the reservation or release it, once."""
+        self.in_flight[held.buyer_id] -= 1
+        if fact.outcome in ("accepted", "rejected", "duplicate"):
+            self._answered(held, fact.outcome == "accepted")
+        owners = (f"contract:{held.contract_id}", f"buyer:{held.buyer_id}")
+        if fact.outcome == "accepted":
+            billed = held.price if fact.price is None else fact.price
+            if billed != held.price:
+                for owner in owners:
+                    self._usage(owner).reprice(held.at_ns, held.price, billed)
+            return
+        for owner in owners:
+            self._usage(owner).remove(held.at_ns, held.price)
+        if held.rate_interval_ns and not held.sent:
+            self.rate_tat[held.contract_id] -= held.rate_interval_ns
+        self._sold_in_tier(None, held.contract_id, -1)
+
+    def _answered(self, held: Held, accepted: bool) -> None:
+        answers = self._answers(held.contract_id)
+        answers.recent = (answers.recent << 1 | accepted) & _RECENT_MASK
+        answers.recent_size = min(answers.recent_size + 1, RECENT_ANSWERS)
+        took, all_ = answers.days.get(held.day, (0, 0))
+        answers.days[held.day] = (took + accepted, all_ + 1)
+        if len(answers.days) > _DAYS_KEPT:
+            del answers.days[min(answers.days)]
+
+    def _sold_in_tier(self, _lead_type: str | None, contract_id: str, step: int) -> None:
+        for rotation in self.rotations.values():
+            if contract_id in rotation.eligible:
+                rotation.sold[contract_id] = rotation.sold.get(contract_id, 0) + step
+
+    def _ended(self, _entry: Entry, fact: Ended) -> None:
+        lead = self.open.get(fact.lead_id)
+        if lead is not None:
+            lead.status = fact.status
+            self._close(fact.lead_id, lead)
+
+    def _queued(self, _entry: Entry, fact: Queued) -> None:
+        lead = self.open.get(fact.lead_id)
+        if lead is not None:
+            lead.status = "queued"
+
+    def _reopened(self, entry: Entry, fact: Reopened) -> None:
+        lead = self.open.get(fact.lead_id)
+        if lead is None and entry.lead is not None:
+            lead = self.open[fact.lead_id] = OpenLead(lead=entry.lead)
+        if lead is not None:
+            lead.status = "routing"
+            lead.released_at_ns = entry.at_ns
+
+    def _paused(self, entry: Entry, fact: Paused) -> None:
+        self.paused[f"{fact.subject}:{fact.id}"] = Pause(fact.reason, fact.by, entry.at_ns, fact.until_ns)
+
+    def _resumed(self, _entry: Entry, fact: Resumed) -> None:
+        self.paused.pop(f"{fact.subject}:{fact.id}", None)
+        if fact.subject == "contract" and fact.id in self.answers:
+            self.answers[fact.id].auth_failures = 0
+
+    def _terms_loaded(self, _entry: Entry, fact: TermsLoaded) -> None:
+        self.terms_version = fact.terms_version
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def _usage(self, owner: str) -> Usage:
+        usage = self.usage.get(owner)
+        if usage is None:
+            usage = self.usage[owner] = Usage()
+        return usage
+
+    def _answers(self, contract_id: str) -> Answers:
+        answers = self.answers.get(contract_id)
+        if answers is None:
+            answers = self.answers[contract_id] = Answers()
+        return answers
+
+    def _close(self, lead_id: str, lead: OpenLead) -> None:
+        """Let go of a lead that has ended and holds nothing."""
+        if lead.status not in ("routing", "queued") and not any(d in self.held for d in lead.deliveries):
+            self.open.pop(lead_id, None)
+
+    def _remember(self, entry: Entry, fact: Received, lead: Lead) -> None:
+        if entry.idempotency is not None:
+            key = f"{fact.source_id}\0{entry.idempotency.key}"
+            self.keys[key] = Key(fact.lead_id, entry.at_ns, entry.idempotency.body_sha256)
+        if lead.external_id is not None:
+            self.externals[f"{fact.source_id}\0{lead.external_id}"] = Key(fact.lead_id, entry.at_ns)
+        for kept in (self.keys, self.externals):
+            while kept and kept[oldest := next(iter(kept))].at_ns < entry.at_ns - KEYS_KEPT_NS:
+                del kept[oldest]
+
+    def _forget_old(self, now_ns: int) -> None:
+        while (oldest := next(iter(self.seen))) and self.seen[oldest].at_ns < now_ns - self.identity.keep_ns:
+            self.forget(oldest)
+
+    def forget(self, lead_id: str) -> None:
+        """Take a lead out of what dedup remembers (its time is over, or its person is erased)."""
+        seen = self.seen.pop(lead_id, None)
+        for mark in seen.marks.values() if seen else ():
+            others = self.people.get(mark)
+            if others is not None and lead_id in others:
+                others.remove(lead_id)
+                if not others:
+                    del self.people[mark]
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def marks_of(self, lead: Lead) -> dict[str, bytes]:
+        """A digest for each identity field the lead has: two leads of one consumer share it."""
+        marks: dict[str, bytes] = {}
+        for name in self.identity.fields:
+            value = lead.fields.get(name)
+            if value is not None:
+                marks[name] = mark_of(name, value)
+        return marks
+
+    def kin(self, marks: dict[str, bytes]) -> list[tuple[str, Seen]]:
+        """Earlier leads that share at least one identity field, oldest first, each once."""
+        found = dict.fromkeys(lead_id for mark in marks.values() for lead_id in self.people.get(mark, ()))
+        return [(lead_id, self.seen[lead_id]) for lead_id in found]
+
+    def acceptance(self, contract_id: str) -> float:
+        """Accepted over answered of the last 100 answers; 1 below 20 (SPEC section 3, `best`)."""
+        answers = self.answers.get(contract_id)
+        if answers is None or answers.recent_size < 20:
+            return 1.0
+        return answers.recent.bit_count() / answers.recent_size
+
+    # -- snapshots -------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """The whole state as bytes: equal states give equal bytes."""
+        for usage in self.usage.values():
+            usage.sums = {}
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def load(cls, image: bytes) -> "State":
+        """The state that `dump` wrote. Raises msgspec.DecodeError when it is not one."""
+        return msgspec.msgpack.decode(image, type=cls)
+
+
+def mark_of(name: str, value: object) -> bytes:
+    """What dedup remembers of a field's value; e-mail is compared in lower case, phones as E.164."""
+    text = value.casefold() if isinstance(value, str) else repr(value)
+    return blake2b(f"{name}\0{text}".encode(), digest_size=16).digest()
+
+
+_APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
+    Received: State._received,  # type: ignore[dict-item]
+    Decided: State._decided,  # type: ignore[dict-item]
+    Reserved: State._reserved,  # type: ignore[dict-item]
+    Repeating: State._repeating,  # type: ignore[dict-item]
+    Attempted: State._attempted,  # type: ignore[dict-item]
+    Settled: State._settled,  # type: ignore[dict-item]
+    Ended: State._ended,  # type: ignore[dict-item]
+    Queued: State._queued,  # type: ignore[dict-item]
+    Reopened: State._reopened,  # type: ignore[dict-item]
+    Paused: State._paused,  # type: ignore[dict-item]
+    Resumed: State._resumed,  # type: ignore[dict-item]
+    TermsLoaded: State._terms_loaded,  # type: ignore[dict-item]
+}
