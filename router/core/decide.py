@@ -1,0 +1,344 @@
+"""The decision: which contracts may have this lead now, in which order, and who wins.
+
+`choose` is pure masks over a Board and what the standing rules said last; `core.explain` gives the same answer the slow
+way, rule by rule. Nothing yields between choosing and reserving: the caller applies the facts that `reserve` makes
+before it does anything else, so concurrent leads cannot overshoot a cap.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from router.core.index import Board, bits
+from router.core.rules.history import dedup_rule
+from router.core.rules.standing import Moment, cap_used, cap_window
+from router.core.rules.static import Mode
+from router.core.standings import Standings
+from router.core.state import Seen, State
+from router.core.usage import Usage
+from router.model.decision import Claim
+from router.model.facts import Contracts, Decided, Reserved, Turn
+from router.model.lead import Lead
+from router.terms.book import CapPlan, ContractPlan
+from router.terms.geography import miles_between, us
+
+#: Up to so many contracts a fact lists by name; more are one bit mask in hexadecimal.
+LISTED_MAX: Final = 16
+_MILLION: Final = 1_000_000
+_NOTHING: Final = Usage()
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """A decision as masks over one board, captured as it was: expanded only when somebody reads it.
+
+    `covering` ⊇ `passing` (no static rule refuses) ⊇ `eligible`; `blocked` maps a state rule's code to the passing
+    contracts it refused. `ranked` lists the bits that were put in order so far, best first; `winners` those that won.
+    """
+
+    board: Board
+    covering: int
+    passing: int
+    eligible: int
+    blocked: dict[str, int]
+    details: dict[str, tuple[str, str]]
+    ranked: tuple[int, ...]
+    winners: tuple[int, ...]
+    turns: tuple[Turn, ...]
+
+    @property
+    def revenue(self) -> int:
+        """The sum of the winners' prices, minor units."""
+        return sum(self.board.prices[rank] for rank in self.winners)
+
+    def expected(self, state: State) -> float:
+        """Expected revenue: each winner's price times its recent acceptance."""
+        board = self.board
+        return sum(board.prices[rank] * state.acceptance(board.plans[rank].id) for rank in self.winners)
+
+
+def choose(
+    standings: Standings, state: State, lead: Lead, moment: Moment, *, released_at_ns: int, copies: int, payout: int = 0
+) -> Choice:
+    """Decide on one board: at most `copies` winners of distinct buyers.
+
+    `payout` is what the source is paid once for the whole lead, minor units; the sum of a shared lead's copies must
+    keep the margin over it.
+    """
+    board = standings.board
+    covering = board.covering(lead)
+    passing = board.passing(lead, covering) if covering else 0
+    left = passing
+    blocked: dict[str, int] = {}
+    details: dict[str, tuple[str, str]] = {}
+    if left:
+        for code, refused in board.ageing(lead, moment.at_ns, released_at_ns):
+            old = left & refused
+            if old:
+                left ^= old
+                blocked[code] = old
+    if left:
+        stopped = standings.blocking(left, state, moment)
+        if stopped:
+            left ^= stopped
+            _note(standings, stopped, blocked, details)
+    if left & board.deduped and not lead.test:
+        twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
+        if twice:
+            left ^= twice
+            blocked["duplicate"] = twice
+    ranked, winners, turns = _rank(board, state, lead, left, copies)
+    if winners and not _keeps_margin(board, winners, payout):
+        blocked["below_margin"] = left
+        left, ranked, winners, turns = 0, (), (), ()
+    return Choice(
+        board=board,
+        covering=covering,
+        passing=passing,
+        eligible=left,
+        blocked=blocked,
+        details=details,
+        ranked=ranked,
+        winners=winners,
+        turns=turns,
+    )
+
+
+def _note(standings: Standings, stopped: int, blocked: dict[str, int], details: dict[str, tuple[str, str]]) -> None:
+    for code, mask in standings.by_code.items():
+        refused = stopped & mask
+        if refused:
+            blocked[code] = refused
+    for _, rank in zip(range(LISTED_MAX), bits(stopped), strict=False):
+        finding = standings.finding(rank)
+        if finding is not None:
+            details[standings.board.plans[rank].id] = (finding.expected, finding.actual)
+
+
+def _duplicates(board: Board, state: State, lead: Lead, asked: int, at_ns: int) -> int:
+    kin = kin_of(state, lead)
+    if not kin:
+        return 0
+    refused = 0
+    for rank in bits(asked):
+        if next(dedup_rule(board.plans[rank], lead, kin, at_ns), None) is not None:
+            refused |= 1 << rank
+    return refused
+
+
+def kin_of(state: State, lead: Lead) -> list[tuple[str, Seen]]:
+    """Earlier leads of the same consumer, without the lead itself."""
+    return [(lead_id, seen) for lead_id, seen in state.kin(state.marks_of(lead)) if lead_id != lead.lead_id]
+
+
+def _keeps_margin(board: Board, winners: tuple[int, ...], payout: int) -> bool:
+    if board.mode != "shared":
+        return True
+    floor = board.book.lead_types[board.lead_type].sell.margin_floor
+    return floor is None or sum(board.prices[rank] for rank in winners) - payout >= floor
+
+
+# -- ranking -------------------------------------------------------------------------------------
+
+
+def _rank(
+    board: Board, state: State, lead: Lead, eligible: int, copies: int
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Turn, ...]]:
+    """Put as many in order as it takes to find the winners; tiers with a stateful method take their turn."""
+    ranked: list[int] = []
+    winners: list[int] = []
+    taken = 0
+    for rank in in_order(board, state, lead, eligible):
+        ranked.append(rank)
+        bit = 1 << rank
+        if bit & taken:
+            continue
+        winners.append(rank)
+        if len(winners) >= copies:
+            break
+        taken |= board.buyer_masks[board.plans[rank].buyer_id]
+    turns = _turns(board, eligible, winners) if winners and not lead.test else ()
+    return tuple(ranked), tuple(winners), turns
+
+
+def in_order(board: Board, state: State, lead: Lead, eligible: int) -> Iterator[int]:
+    """The eligible contracts, best first: by their bits, and by state or lead where a run says so."""
+    while eligible:
+        rank = eligible.bit_length() - 1
+        run = board.runs[rank]
+        if run:
+            members = eligible & run
+            eligible ^= members
+            yield from sorted(bits(members), key=_dynamic_key(board, state, lead, rank))
+        else:
+            eligible ^= 1 << rank
+            yield rank
+
+
+def _dynamic_key(board: Board, state: State, lead: Lead, rank: int) -> Callable[[int], tuple[float, float, str]]:
+    tier = board.plans[rank].tier
+    place = f"{board.lead_type}/{tier.name}"
+
+    def value(plan: ContractPlan, method: str | None) -> float:
+        if method == "round_robin":
+            usage = state.usage.get(f"contract:{plan.id}")
+            return usage.last_at() if usage else 0
+        rotation = state.rotations.get(place)
+        if rotation is not None and rotation.roster != tier.roster:
+            rotation = None
+        if method == "weighted":
+            return -((rotation.current.get(plan.id, 0) if rotation else 0) + plan.terms.weight)
+        if method == "percentage":
+            seen = (rotation.eligible.get(plan.id, 0) if rotation else 0) + 1
+            sold = rotation.sold.get(plan.id, 0) if rotation else 0
+            return sold * _MILLION - share_of(plan) * seen
+        if method == "distance":
+            return miles_to(plan, lead)
+        return board.static_key(plan, "priority" if method == "priority" else "price") if method else 0
+
+    def key(one: int) -> tuple[float, float, str]:
+        plan = board.plans[one]
+        return value(plan, tier.method), value(plan, tier.secondary), plan.id
+
+    return key
+
+
+def share_of(plan: ContractPlan) -> int:
+    """A contract's share in parts per million."""
+    return round((plan.terms.share or 0) * _MILLION)
+
+
+def miles_to(plan: ContractPlan, lead: Lead) -> float:
+    """Miles from the lead's postal code to the nearest centre of the contract's radii; infinite when unknown."""
+    place = us().place(lead.postal_code) if lead.country == "US" and lead.postal_code else None
+    if place is None:
+        return float("inf")
+    return min((miles_between((place.lat, place.lon), center) for center in plan.centers), default=float("inf"))
+
+
+def _turns(board: Board, eligible: int, winners: list[int]) -> tuple[Turn, ...]:
+    picked: dict[int, list[int]] = {}
+    for rank in winners:
+        if board.plans[rank].tier.method in ("weighted", "percentage"):
+            picked.setdefault(board.runs[rank], []).append(rank)
+    return tuple(_turn(board, eligible & run, ranks) for run, ranks in picked.items())
+
+
+def _turn(board: Board, members: int, picked: list[int]) -> Turn:
+    plans = [board.plans[rank] for rank in bits(members)]
+    tier = plans[0].tier
+    weighted = tier.method == "weighted"
+    return Turn(
+        tier=tier.name,
+        method="weighted" if weighted else "percentage",
+        members=tuple(plan.id for plan in plans),
+        weights=tuple(plan.terms.weight if weighted else share_of(plan) for plan in plans),
+        picked=tuple(board.plans[rank].id for rank in picked),
+        roster=tier.roster,
+    )
+
+
+# -- facts ---------------------------------------------------------------------------------------
+
+
+def decided_fact(choice: Choice, state: State, lead: Lead, by: str | None = None) -> Decided:
+    """The decision as a durable fact: what depended on state, by name where few, by mask where many."""
+    board = choice.board
+    return Decided(
+        lead_id=lead.lead_id,
+        terms_version=board.book.version,
+        blocked={code: _named(board, mask) for code, mask in choice.blocked.items()},
+        details=choice.details,
+        ranking=_ranking(choice, state, lead),
+        mode=board.mode,
+        turns=choice.turns,
+        by=by,
+    )
+
+
+def _named(board: Board, mask: int) -> Contracts:
+    if mask.bit_count() > LISTED_MAX:
+        return hex(mask)
+    return tuple(board.plans[rank].id for rank in bits(mask))
+
+
+def _ranking(choice: Choice, state: State, lead: Lead) -> Contracts:
+    board, eligible = choice.board, choice.eligible
+    if eligible.bit_count() > LISTED_MAX and not eligible & board.dynamic:
+        return hex(eligible)
+    return tuple(board.plans[rank].id for rank in in_order(board, state, lead, eligible))
+
+
+def named(board: Board, contracts: Contracts) -> tuple[str, ...]:
+    """The contract ids of a fact's list or mask, in its order; the board must be of the fact's terms version."""
+    if isinstance(contracts, str):
+        return tuple(board.plans[rank].id for rank in bits(int(contracts, 16)))
+    return contracts
+
+
+def reserve(
+    board: Board, rank: int, state: State, lead: Lead, moment: Moment, *, delivery_id: str, place: int
+) -> Reserved:
+    """The reservation for a contract that just proved eligible: all of its windows together, as one fact.
+
+    `place` is its place in the ranking, from 0. The caller applies the fact before it yields.
+    """
+    plan = board.plans[rank]
+    price = board.prices[rank]
+    return Reserved(
+        delivery_id=delivery_id,
+        lead_id=lead.lead_id,
+        contract_id=plan.id,
+        buyer_id=plan.buyer_id,
+        lead_type=lead.lead_type,
+        terms_version=board.book.version,
+        rank=place,
+        price=price,
+        day=moment.calendar.window("day", moment.at_ns, plan.zone).key,
+        steady_ns=moment.steady_ns,
+        rate_interval_ns=plan.rate.interval_ns if plan.rate is not None and not lead.test else 0,
+        claims=() if lead.test else tuple(_claim(cap, plan, state, moment, price) for cap in plan.caps),
+        test=lead.test,
+    )
+
+
+def _claim(cap: CapPlan, plan: ContractPlan, state: State, moment: Moment, price: int) -> Claim:
+    window = cap_window(cap, plan, moment)
+    used = cap_used(cap, state.usage.get(cap.owner, _NOTHING), window)
+    if cap.limit is not None:
+        return Claim(cap.owner, cap.id, window.key, used + 1, cap.limit)
+    assert cap.spend is not None
+    return Claim(cap.owner, cap.id, window.key, used + price, cap.spend)
+
+
+def recheck(
+    board: Board,
+    standings: Standings,
+    state: State,
+    lead: Lead,
+    moment: Moment,
+    *,
+    contract_id: str,
+    released_at_ns: int,
+) -> int | None:
+    """The rank of one contract if every rule lets it have the lead right now, else None."""
+    rank = board.rank_of.get(contract_id)
+    if rank is None:
+        return None
+    bit = 1 << rank
+    left = board.covering(lead) & bit
+    left = board.passing(lead, left) if left else 0
+    if not left or any(left & refused for _, refused in board.ageing(lead, moment.at_ns, released_at_ns)):
+        return None
+    if standings.blocking(left, state, moment):
+        return None
+    if left & board.deduped and not lead.test and _duplicates(board, state, lead, left, moment.at_ns):
+        return None
+    return rank
+
+
+MODES: Final[dict[str, tuple[Mode, ...]]] = {
+    "exclusive": ("exclusive",),
+    "shared": ("shared",),
+    "best": ("exclusive", "shared"),
+}

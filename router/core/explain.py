@@ -1,0 +1,259 @@
+"""The same decision, rule by rule: every contract, every failure, with expected and actual.
+
+This is what people read and what the fast path is held to. It also expands what a decision recorded (`as_recorded`):
+static refusals are worked out again from lead and terms, state refusals are those that were written down.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from router.core.decide import Choice, in_order, kin_of, named
+from router.core.index import Board
+from router.core.rules.criteria import say
+from router.core.rules.finding import Finding, shown
+from router.core.rules.history import age_rule, dedup_rule
+from router.core.rules.standing import (
+    Moment,
+    caps_rule,
+    concurrency_rule,
+    lifecycle_rule,
+    pacing_rule,
+    ramp_rule,
+    rate_rule,
+    schedule_rule,
+)
+from router.core.rules.static import (
+    Mode,
+    certificates_of,
+    consent_rule,
+    coverage_rule,
+    covers,
+    criteria_rule,
+    fields_rule,
+    price_rule,
+    source_rule,
+)
+from router.core.state import Seen, State
+from router.model.codes import RULES
+from router.model.decision import Allowed, Claim, Decision, Refusal
+from router.model.facts import Decided
+from router.model.lead import Lead
+from router.model.money import format_money
+from router.model.times import format_duration, format_instant
+from router.terms.book import Book, ContractPlan
+
+_RULE_OF = {code: rule for rule, codes in RULES.items() for code in codes}
+
+
+def every_refusal(
+    book: Book,
+    plan: ContractPlan,
+    lead: Lead,
+    state: State,
+    moment: Moment,
+    *,
+    mode: Mode,
+    released_at_ns: int,
+    kin: list[tuple[str, Seen]],
+) -> list[Finding]:
+    """All rules of SPEC section 3 for one contract, in their order; empty when it is eligible."""
+    price = plan.exclusive_price if mode == "exclusive" else plan.price
+    return [
+        *lifecycle_rule(plan, state, moment),
+        *source_rule(book, plan, lead),
+        *coverage_rule(book, plan, lead),
+        *fields_rule(book, plan, lead),
+        *consent_rule(book, plan, lead),
+        *criteria_rule(book, plan, lead),
+        *age_rule(plan, lead, moment.at_ns, released_at_ns),
+        *schedule_rule(plan, moment),
+        *(() if lead.test else dedup_rule(plan, lead, kin, moment.at_ns)),
+        *price_rule(book, plan, lead, price, mode),
+        *caps_rule(plan, state, moment, price),
+        *ramp_rule(plan, state, moment),
+        *pacing_rule(plan, state, moment),
+        *rate_rule(plan, state, moment),
+        *concurrency_rule(plan, state),
+    ]
+
+
+def static_refusals(book: Book, plan: ContractPlan, lead: Lead, mode: Mode) -> list[Finding]:
+    """The static rules for one contract: the same at any time, from lead and terms alone."""
+    price = plan.exclusive_price if mode == "exclusive" else plan.price
+    return [
+        *source_rule(book, plan, lead),
+        *coverage_rule(book, plan, lead),
+        *fields_rule(book, plan, lead),
+        *consent_rule(book, plan, lead),
+        *criteria_rule(book, plan, lead),
+        *price_rule(book, plan, lead, price, mode),
+    ]
+
+
+def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_at_ns: int, choice: Choice) -> Decision:
+    """The full decision over every contract of the lead type. `choice` is the fast path's answer to the same question.
+
+    What `choice` refused as a whole (a shared lead whose copies together miss the margin) is refused here too.
+    """
+    kin = kin_of(state, lead)
+    refusals: list[Refusal] = []
+    eligible = 0
+    for rank in range(board.size - 1, -1, -1):
+        plan = board.plans[rank]
+        found = every_refusal(
+            board.book, plan, lead, state, moment, mode=board.mode, released_at_ns=released_at_ns, kin=kin
+        )
+        refusals += [Refusal(plan.id, one.code, one.expected, one.actual) for one in found]
+        if not found:
+            eligible |= 1 << rank
+    together = choice.blocked.get("below_margin", 0)
+    for rank in range(board.size):
+        if together >> rank & 1:
+            refusals.append(
+                Refusal(board.plans[rank].id, "below_margin", "the copies together keep the margin", "less")
+            )
+            eligible ^= 1 << rank
+    return Decision(
+        terms_version=board.book.version,
+        decided_at_ns=moment.at_ns,
+        refusals=tuple(refusals),
+        ranking=tuple(board.plans[rank].id for rank in in_order(board, state, lead, eligible)),
+        winners=tuple(board.plans[rank].id for rank in choice.winners),
+    )
+
+
+def as_recorded(
+    board: Board, lead: Lead, fact: Decided, at_ns: int, winners: tuple[str, ...], only: str | None = None
+) -> tuple[Decision, dict[str, int]]:
+    """A recorded decision, expanded; the board must be of the terms it was made under.
+
+    Returns it with the refusals of the contracts that cover the lead (or of `only`, whoever that is), and the number of
+    refusals by code of those that do not.
+    """
+    state_codes: dict[str, list[str]] = {}
+    for code, contracts in fact.blocked.items():
+        for contract_id in named(board, contracts):
+            state_codes.setdefault(contract_id, []).append(code)
+    refusals: list[Refusal] = []
+    counts: dict[str, int] = {}
+    for plan in reversed(board.plans):
+        if plan.id != only and (only is not None or not covers(plan, lead)):
+            if only is None:
+                counts["out_of_coverage"] = counts.get("out_of_coverage", 0) + 1
+            continue
+        found = [
+            Refusal(plan.id, one.code, one.expected, one.actual)
+            for one in static_refusals(board.book, plan, lead, board.mode)
+        ]
+        expected, actual = fact.details.get(plan.id, ("", ""))
+        found += [Refusal(plan.id, code, expected, actual) for code in state_codes.get(plan.id, ())]
+        refusals += sorted(found, key=lambda one: list(RULES).index(_RULE_OF[one.code]))
+    decision = Decision(
+        terms_version=fact.terms_version,
+        decided_at_ns=at_ns,
+        refusals=tuple(refusals),
+        ranking=named(board, fact.ranking),
+        winners=winners,
+    )
+    return decision, counts
+
+
+# -- what allowed it -----------------------------------------------------------------------------
+
+
+def allowances(book: Book, plan: ContractPlan, lead: Lead, claims: Iterable[Claim]) -> list[Allowed]:
+    """Every rule that let a contract have a lead: the coverage entry, each field, consent and criterion, each cap."""
+    rules: tuple[Callable[[Book, ContractPlan, Lead], list[Allowed]], ...] = (
+        _source,
+        _coverage,
+        _fields,
+        _consent,
+        _criteria,
+        _sla,
+    )
+    found = [allowed for rule in rules for allowed in rule(book, plan, lead)]
+    return found + [_cap(plan, claim) for claim in claims]
+
+
+def _source(_book: Book, plan: ContractPlan, lead: Lead) -> list[Allowed]:
+    return [Allowed("source", ", ".join(plan.terms.sources), lead.source_id)]
+
+
+def _coverage(_book: Book, plan: ContractPlan, lead: Lead) -> list[Allowed]:
+    code = lead.postal_code
+    entry = plan.coverage.entry_for(code) if code is not None else None
+    label = entry.label if entry is not None else "everywhere"
+    return [Allowed("coverage", label, f"{code or 'no postal code'}, {lead.country}")]
+
+
+def _fields(book: Book, plan: ContractPlan, lead: Lead) -> list[Allowed]:
+    schema = book.lead_types[lead.lead_type].fields
+    accepted = plan.terms.fields
+    found = [
+        Allowed("field", f"{name} is present", shown(lead.fields.get(name), schema.get(name)))
+        for name in accepted.required
+    ]
+    for name, rule in accepted.rules.items():
+        value = lead.fields.get(name)
+        actual = "absent: the rule does not apply" if value is None else shown(value, schema.get(name))
+        found.append(Allowed("field_rule", say(rule, name), actual))
+    return found
+
+
+def _consent(_book: Book, plan: ContractPlan, lead: Lead) -> list[Allowed]:
+    terms, consent = plan.terms.consent, lead.consent
+    if terms is None:
+        return []
+    if consent is None:
+        return [Allowed("consent", "optional", "none")]
+    found = [Allowed("consent", "consent", "given")]
+    if terms.text:
+        found.append(Allowed("consent", "text", "present"))
+    if terms.max_age is not None and consent.given_at_ns is not None:
+        age = max(0, lead.received_at_ns - consent.given_at_ns)
+        wanted = f"given at most {format_duration(terms.max_age)} before receipt"
+        found.append(Allowed("consent", wanted, format_duration(age)))
+    if terms.names_seller is not None:
+        found.append(Allowed("consent", f"names {terms.names_seller}", "named"))
+    if terms.certificates:
+        found.append(Allowed("consent", " or ".join(terms.certificates), ", ".join(certificates_of(consent))))
+    return found
+
+
+def _criteria(book: Book, plan: ContractPlan, lead: Lead) -> list[Allowed]:
+    return [Allowed("criterion", say(node), "true") for node in plan.terms.criteria]
+
+
+def _sla(_book: Book, plan: ContractPlan, _lead: Lead) -> list[Allowed]:
+    sla, found = plan.terms.sla, []
+    if sla is not None and sla.max_lead_age is not None:
+        found.append(Allowed("age", f"at most {format_duration(sla.max_lead_age)} old", "younger"))
+    if sla is not None and sla.deliver_within is not None:
+        found.append(Allowed("age", f"within {format_duration(sla.deliver_within)} of receipt", "in time"))
+    if plan.terms.schedule is not None:
+        found.append(Allowed("schedule", ", ".join(plan.terms.schedule.open), "open"))
+    return found
+
+
+def _cap(plan: ContractPlan, claim: Claim) -> Allowed:
+    cap = next((cap for cap in plan.caps if (cap.owner, cap.id) == (claim.owner, claim.cap)), None)
+    money = cap is not None and cap.spend is not None
+    used, limit = (
+        (format_money(claim.used), format_money(claim.limit)) if money else (str(claim.used), str(claim.limit))
+    )
+    whose = "buyer's " if claim.owner.startswith("buyer:") else ""
+    return Allowed("cap", f"{whose}cap {claim.cap}: at most {limit}", f"{used} of {limit} in {claim.window}")
+
+
+def as_json(decision: Decision) -> dict[str, Any]:
+    """The public shape of a decision."""
+    return {
+        "terms_version": decision.terms_version,
+        "decided_at": format_instant(decision.decided_at_ns),
+        "refusals": [
+            {"contract_id": one.contract_id, "code": one.code, "expected": one.expected, "actual": one.actual}
+            for one in decision.refusals
+        ],
+        "ranking": list(decision.ranking),
+        "winners": list(decision.winners),
+    }

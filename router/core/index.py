@@ -1,0 +1,447 @@
+"""The fast path's tables: every static rule of a lead type as integer bit masks.
+
+A Board is one bit space: the contracts of a lead type, as one mode sells them, in rank order with the best rank at the
+highest bit. Then the winner is `mask.bit_length() - 1`, and a rule refuses with `mask ^ (mask & refused)`; both are
+one pass in C over a few hundred bytes, and nothing depends on how many contracts fail. Negative operands (`~m`, `-m`)
+cost many times an AND and are never used.
+
+Thresholds are sorted and bisected, picks are looked up by value; what cannot be a mask (patterns, trees with `any` and
+`not`, ages) is asked of the few candidates that are left. `core.rules.static` says what all this must equal.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from router.core.rules.criteria import holds, rule_holds
+from router.core.rules.static import (
+    Mode,
+    certificates_of,
+    margin_price,
+    received_day,
+    seller_key,
+    source_allowed,
+)
+from router.model.lead import Lead, Value
+from router.terms.book import Book, ContractPlan
+from router.terms.schema import Criterion, FieldRule, Method, Scalar
+
+DYNAMIC: Final[frozenset[Method]] = frozenset({"weighted", "percentage", "round_robin", "distance"})
+_COVER_CACHE_BYTES: Final = 16 * 1024 * 1024
+
+SlowTest = Callable[[Lead], bool]
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The set bits of a mask, highest (best rank) first."""
+    while mask:
+        rank = mask.bit_length() - 1
+        yield rank
+        mask ^= 1 << rank
+
+
+def _mask(ranks: Iterable[int], size: int) -> int:
+    """One mask of many bits, in time linear in their number."""
+    room = bytearray((size >> 3) + 1)
+    for rank in ranks:
+        room[rank >> 3] |= 1 << (rank & 7)
+    return int.from_bytes(room, "little")
+
+
+class Thresholds:
+    """Contracts that refuse a value below (or above) their own threshold: sorted, with the masks summed up."""
+
+    def __init__(self, refuses_below: bool) -> None:
+        self._below = refuses_below
+        self._raw: dict[float | int, int] = {}
+        self._limits: list[float | int] = []
+        self._refused: list[int] = [0]
+        self.all = 0  # every contract with a threshold
+
+    def add(self, limit: float | int, bit: int) -> None:
+        """A contract (as a bit) with its threshold."""
+        self._raw[limit] = self._raw.get(limit, 0) | bit
+
+    def seal(self) -> None:
+        """Sum the masks up; no `add` after this."""
+        self._limits = sorted(self._raw)
+        total, sums = 0, [0]
+        for limit in reversed(self._limits) if self._below else self._limits:
+            total |= self._raw[limit]
+            sums.append(total)
+        self._refused = sums
+        self.all = total
+        self._raw = {}
+
+    def refused(self, value: float | int) -> int:
+        """The contracts that refuse a value: limit > value, or limit < value."""
+        if self._below:
+            return self._refused[len(self._limits) - bisect_right(self._limits, value)]
+        return self._refused[bisect_left(self._limits, value)]
+
+
+class FieldTests:
+    """All threshold and pick tests of one field."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.missing = 0  # contracts that refuse a lead without the field
+        self._min = Thresholds(refuses_below=True)
+        self._max = Thresholds(refuses_below=False)
+        self._pickers = 0
+        self._picks: dict[tuple[bool, Scalar], int] = {}
+
+    def add(self, test: Criterion | FieldRule, bit: int) -> bool:
+        """Take a leaf's `min`, `max`, `equals` and `one_of` in, if they can be masks."""
+        wanted = (test.equals,) if isinstance(test, Criterion) and test.equals is not None else test.one_of
+        if any(isinstance(limit, (str, bool)) for limit in (test.min, test.max)) or (
+            wanted is not None and self._pickers & bit
+        ):
+            return False
+        if isinstance(test, Criterion) and test.equals is not None and test.one_of is not None:
+            return False
+        if test.min is not None:
+            assert not isinstance(test.min, str)
+            self._min.add(test.min, bit)
+        if test.max is not None:
+            assert not isinstance(test.max, str)
+            self._max.add(test.max, bit)
+        if wanted is not None:
+            self._pickers |= bit
+            for one in wanted:
+                key = (isinstance(one, bool), one)
+                self._picks[key] = self._picks.get(key, 0) | bit
+        return True
+
+    def seal(self) -> None:
+        """No `add` after this."""
+        self._min.seal()
+        self._max.seal()
+
+    def refused(self, value: Value | None) -> int:
+        """The contracts that refuse a lead with this value."""
+        if value is None:
+            return self.missing
+        refused = 0
+        if self._pickers:
+            refused = self._pickers ^ self._picks.get((isinstance(value, bool), value), 0)
+        if isinstance(value, str):  # text is never within a number's bounds
+            return refused | self._min.all | self._max.all
+        return refused | self._min.refused(value) | self._max.refused(value)
+
+
+class ConsentTests:
+    """All consent tests, grouped by what they ask."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._required = 0
+        self._text = 0
+        self._certificates: dict[tuple[str, ...], int] = {}
+        self._max_age = Thresholds(refuses_below=False)
+        self._aged = 0
+        self._named = 0
+        self._sellers: dict[str, int] = {}
+
+    def add(self, plan: ContractPlan, bit: int) -> None:
+        """Take a contract's consent terms in."""
+        terms = plan.terms.consent
+        if terms is None:
+            return
+        self.asked |= bit
+        if terms.required:
+            self._required |= bit
+        if terms.text:
+            self._text |= bit
+        if terms.certificates:
+            self._certificates[terms.certificates] = self._certificates.get(terms.certificates, 0) | bit
+        if terms.max_age is not None:
+            self._aged |= bit
+            self._max_age.add(int(terms.max_age), bit)
+        if terms.names_seller is not None:
+            self._named |= bit
+            seller = seller_key(terms.names_seller)
+            self._sellers[seller] = self._sellers.get(seller, 0) | bit
+
+    def seal(self) -> None:
+        """No `add` after this."""
+        self._max_age.seal()
+
+    def refused(self, lead: Lead) -> int:
+        """The contracts whose consent terms refuse the lead."""
+        consent = lead.consent
+        if consent is None:
+            return self._required
+        refused = 0 if consent.text else self._text
+        if self._aged:
+            if consent.given_at_ns is None:
+                refused |= self._aged
+            else:
+                refused |= self._max_age.refused(max(0, lead.received_at_ns - consent.given_at_ns))
+        if self._named:
+            named = 0
+            for seller in consent.sellers:
+                named |= self._sellers.get(seller_key(seller), 0)
+            refused |= self._named ^ named
+        if self._certificates:
+            present = certificates_of(consent)
+            for kinds, mask in self._certificates.items():
+                if not any(kind in present for kind in kinds):
+                    refused |= mask
+        return refused
+
+
+class CoverIndex:
+    """Postal code -> the contracts that cover it, in one country. Codes merge lazily into a bounded memory."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._everywhere: list[int] = []
+        self._codes: dict[str, list[int]] = {}
+        self._prefixes: dict[str, list[int]] = {}
+        self._out_codes: dict[str, list[int]] = {}
+        self._out_prefixes: dict[str, list[int]] = {}
+        self._prefix_masks: dict[str, int] = {}
+        self._out_prefix_masks: dict[str, int] = {}
+        self.everywhere = 0
+        self._known: dict[str, int] = {}
+        self._known_max = max(1024, _COVER_CACHE_BYTES // (size // 8 + 64))
+
+    def add(self, plan: ContractPlan, rank: int) -> None:
+        """Take a contract's coverage in."""
+        coverage = plan.coverage
+        if coverage.everywhere:
+            self._everywhere.append(rank)
+        for table, keys in (
+            (self._codes, coverage.codes),
+            (self._prefixes, coverage.prefixes),
+            (self._out_codes, coverage.excluded_codes),
+            (self._out_prefixes, coverage.excluded_prefixes),
+        ):
+            for key in keys:
+                found = table.get(key)
+                if found is None:
+                    table[key] = [rank]
+                else:
+                    found.append(rank)
+
+    def seal(self) -> None:
+        """No `add` after this."""
+        self.everywhere = _mask(self._everywhere, self._size)
+        self._prefix_masks = {key: _mask(ranks, self._size) for key, ranks in self._prefixes.items()}
+        self._out_prefix_masks = {key: _mask(ranks, self._size) for key, ranks in self._out_prefixes.items()}
+        self._prefixes, self._out_prefixes = {}, {}
+
+    def covering(self, code: str) -> int:
+        """The contracts that cover a canonical postal code."""
+        known = self._known.get(code)
+        if known is None:
+            if len(self._known) >= self._known_max:
+                self._known.clear()
+            known = self._known[code] = self._merge(code)
+        return known
+
+    def _merge(self, code: str) -> int:
+        covered = self.everywhere | _mask(self._codes.get(code, ()), self._size)
+        out = _mask(self._out_codes.get(code, ()), self._size)
+        for end in range(len(code) + 1):
+            head = code[:end]
+            covered |= self._prefix_masks.get(head, 0)
+            out |= self._out_prefix_masks.get(head, 0)
+        return covered ^ (covered & out)
+
+
+class Board:
+    """One lead type as one mode sells it: the bit space, the static tables, the rank order."""
+
+    def __init__(self, book: Book, lead_type: str, mode: Mode) -> None:
+        self.book = book
+        self.lead_type = lead_type
+        self.mode: Mode = mode
+        plans = sorted(book.by_type[lead_type], key=self._static_rank, reverse=True)
+        self.plans: tuple[ContractPlan, ...] = tuple(plans)  # by bit
+        self.size = len(plans)
+        self.all = (1 << self.size) - 1
+        self.rank_of = {plan.id: rank for rank, plan in enumerate(plans)}
+        self.prices = tuple(self.price(plan) for plan in plans)
+        self.runs = self._runs()
+        self.dynamic = 0  # contracts that are ordered by state or lead
+        for run in set(self.runs):
+            self.dynamic |= run
+        self.live = _mask(
+            (rank for rank, plan in enumerate(plans) if plan.terms.status == plan.buyer.status == "live"), self.size
+        )
+        self.buyer_masks = self._group((plan.buyer_id, rank) for rank, plan in enumerate(plans))
+        self.deduped = _mask((rank for rank, plan in enumerate(plans) if plan.dedup is not None), self.size)
+        self._build()
+
+    # -- rank ------------------------------------------------------------------------------------
+
+    def price(self, plan: ContractPlan) -> int:
+        """What a copy sold on this board is billed at, minor units."""
+        return plan.exclusive_price if self.mode == "exclusive" else plan.price
+
+    def static_key(self, plan: ContractPlan, method: Method | None) -> int:
+        """A static method's sort key (smaller is better); 0 for methods that depend on state or lead."""
+        if method == "price":
+            return -self.price(plan)
+        return plan.terms.priority if method == "priority" else 0
+
+    def _static_rank(self, plan: ContractPlan) -> tuple[int, int, int, str]:
+        tier = plan.tier
+        secondary = 0 if tier.method in DYNAMIC else self.static_key(plan, tier.secondary)
+        return tier.index, self.static_key(plan, tier.method), secondary, plan.id
+
+    def _runs(self) -> list[int]:
+        """For each bit the mask of the contracts it is ordered among by state or lead; 0 where the bits say it all."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for rank, plan in enumerate(self.plans):
+            tier = plan.tier
+            if tier.method in DYNAMIC:
+                groups.setdefault((tier.index, 0), []).append(rank)
+            elif tier.secondary in DYNAMIC:
+                groups.setdefault((tier.index, self.static_key(plan, tier.method)), []).append(rank)
+        runs = [0] * self.size
+        for ranks in groups.values():
+            mask = _mask(ranks, self.size) if len(ranks) > 1 or self._takes_turns(ranks[0]) else 0
+            for rank in ranks:
+                runs[rank] = mask
+        return runs
+
+    def _takes_turns(self, rank: int) -> bool:
+        return self.plans[rank].tier.method in ("weighted", "percentage")
+
+    # -- static tables ---------------------------------------------------------------------------
+
+    def _group(self, pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+        groups: dict[str, list[int]] = {}
+        for key, rank in pairs:
+            groups.setdefault(key, []).append(rank)
+        return {key: _mask(ranks, self.size) for key, ranks in groups.items()}
+
+    def _build(self) -> None:
+        self._covers: dict[str, CoverIndex] = {}
+        tests: dict[str, FieldTests] = {}
+        self._consent = ConsentTests()
+        self._max_age = Thresholds(refuses_below=False)
+        self._within = Thresholds(refuses_below=False)
+        self.slow: dict[int, tuple[SlowTest, ...]] = {}
+        required: list[tuple[str, int]] = []
+        for rank, plan in enumerate(self.plans):
+            bit = 1 << rank
+            country = plan.coverage.country
+            self._covers.setdefault(country, CoverIndex(self.size)).add(plan, rank)
+            required += [(name, rank) for name in plan.terms.fields.required]
+            self._consent.add(plan, bit)
+            self._age(plan, bit)
+            slow = [*self._criteria(plan, bit, tests), *self._field_rules(plan, bit, tests)]
+            if slow:
+                self.slow[rank] = tuple(slow)
+        self._required = tuple(self._group(required).items())
+        self._tests = tuple(tests.values())
+        for sealed in (self._consent, self._max_age, self._within, *self._tests, *self._covers.values()):
+            sealed.seal()
+        self._slow_mask = _mask(self.slow, self.size)
+        self._sources: dict[str, int] = {}
+
+    def _age(self, plan: ContractPlan, bit: int) -> None:
+        sla = plan.terms.sla
+        if sla is not None and sla.max_lead_age is not None:
+            self._max_age.add(int(sla.max_lead_age), bit)
+        if sla is not None and sla.deliver_within is not None:
+            self._within.add(int(sla.deliver_within) - 1, bit)  # refused when waited >= deliver_within
+
+    def _criteria(self, plan: ContractPlan, bit: int, tests: dict[str, FieldTests]) -> list[SlowTest]:
+        slow: list[SlowTest] = []
+        for node in _conjuncts(plan.terms.criteria):
+            name = node.field_
+            if name is None:
+                slow.append(_criterion_test(node))
+                continue
+            field = tests.setdefault(name, FieldTests(name))
+            if node.missing == "fail":
+                field.missing |= bit
+            if node.not_one_of is not None or node.pattern is not None or not field.add(node, bit):
+                slow.append(_criterion_test(node))
+        return slow
+
+    def _field_rules(self, plan: ContractPlan, bit: int, tests: dict[str, FieldTests]) -> list[SlowTest]:
+        slow: list[SlowTest] = []
+        for name, rule in plan.terms.fields.rules.items():
+            plain = FieldRule(min=rule.min, max=rule.max, one_of=rule.one_of)
+            if rule != plain or not tests.setdefault(name, FieldTests(name)).add(rule, bit):
+                slow.append(_rule_test(plan, name, rule))
+        return slow
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def covering(self, lead: Lead) -> int:
+        """The contracts whose coverage holds the lead."""
+        index = self._covers.get(lead.country)
+        if index is None:
+            return 0
+        code = lead.postal_code
+        return index.everywhere if code is None else index.covering(code)
+
+    def passing(self, lead: Lead, covering: int) -> int:
+        """Of the covering contracts those that no other static rule refuses."""
+        allowed = self._sources.get(lead.source_id)
+        if allowed is None:
+            allowed = self._sources[lead.source_id] = self._allowed(lead.source_id)
+        left = covering & allowed
+        if not left:
+            return 0
+        refused = self._consent.refused(lead) if self._consent.asked else 0
+        fields = lead.fields
+        for name, mask in self._required:
+            if name not in fields:
+                refused |= mask
+        for test in self._tests:
+            refused |= test.refused(fields.get(test.name))
+        left ^= left & refused
+        slow = left & self._slow_mask
+        return left ^ self._refused_slowly(lead, slow) if slow else left
+
+    def _refused_slowly(self, lead: Lead, slow: int) -> int:
+        return sum(1 << rank for rank in bits(slow) if not all(test(lead) for test in self.slow[rank]))
+
+    def ageing(self, lead: Lead, at_ns: int, released_at_ns: int) -> tuple[tuple[str, int], tuple[str, int]]:
+        """The contracts whose `max_lead_age` and whose `deliver_within` refuse the lead at a moment, by code."""
+        return (
+            ("lead_too_old", self._max_age.refused(at_ns - lead.submitted_at_ns)),
+            ("too_late", self._within.refused(at_ns - released_at_ns)),
+        )
+
+    def _allowed(self, source_id: str) -> int:
+        """The contracts that take leads of a source and keep floor and margin with what it is paid."""
+        sell = self.book.lead_types[self.lead_type].sell
+        least = max(int(sell.floor or 0), margin_price(self.book, self.lead_type, source_id, self.mode) or 0)
+        return _mask(
+            (
+                rank
+                for rank, plan in enumerate(self.plans)
+                if self.prices[rank] >= least and source_allowed(plan, source_id)
+            ),
+            self.size,
+        )
+
+
+def _conjuncts(nodes: Iterable[Criterion]) -> Iterator[Criterion]:
+    """Top-level criteria must all hold, and so must the parts of an `all` among them."""
+    for node in nodes:
+        if node.all_ is not None:
+            yield from _conjuncts(node.all_)
+        else:
+            yield node
+
+
+def _criterion_test(node: Criterion) -> SlowTest:
+    return lambda lead: holds(node, lead.fields) is True
+
+
+def _rule_test(plan: ContractPlan, name: str, rule: FieldRule) -> SlowTest:
+    def passes(lead: Lead) -> bool:
+        value = lead.fields.get(name)
+        return value is None or rule_holds(rule, value, received_day(plan, lead))
+
+    return passes

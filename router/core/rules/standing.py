@@ -1,0 +1,217 @@
+"""Standing rules: lifecycle, schedule, capacity. They depend on the contract and its use at a moment, not on the lead.
+
+Because the answer is the same for every lead, it is worked out once and remembered until time or an event can change
+it: every refusal says until when it surely holds, every pass until when it may.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Final, NamedTuple
+
+from router.core.calendar import (
+    FOREVER,
+    ROLLING_NS,
+    Calendar,
+    Window,
+    day_start,
+    local_day,
+    open_time,
+    opening,
+    todays_spans,
+    when_elapsed,
+)
+from router.core.rules.finding import Finding
+from router.core.state import Answers, State
+from router.core.usage import Usage
+from router.model.money import format_money
+from router.model.times import format_duration, format_instant
+from router.terms.book import CapPlan, ContractPlan, RampPlan
+
+_NOTHING: Final = Usage()
+_NO_ANSWERS: Final = Answers()
+
+
+class Moment(NamedTuple):
+    """When a question is asked. `at_ns` is the wall clock, `steady_ns` a clock that never steps; both nanoseconds."""
+
+    at_ns: int
+    steady_ns: int
+    calendar: Calendar
+
+
+def standing(plan: ContractPlan, state: State, moment: Moment, price: int) -> Iterator[Finding]:
+    """Every standing rule that refuses the contract now, in the order of SPEC section 3. `price` is minor units."""
+    yield from lifecycle_rule(plan, state, moment)
+    yield from schedule_rule(plan, moment)
+    yield from caps_rule(plan, state, moment, price)
+    yield from ramp_rule(plan, state, moment)
+    yield from pacing_rule(plan, state, moment)
+    yield from rate_rule(plan, state, moment)
+    yield from concurrency_rule(plan, state)
+
+
+def lifecycle_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Finding]:
+    """`contract_inactive`, `buyer_inactive` (draft, closed, before go_live) and `paused`."""
+    status, buyer = plan.terms.status, plan.buyer.status
+    if status in ("draft", "closed"):
+        yield Finding("contract_inactive", "live", status)
+    elif plan.go_live is not None and moment.at_ns < (starts := day_start(plan.go_live, plan.zone)):
+        yield Finding("contract_inactive", f"from {plan.go_live}", "before go_live", starts)
+    if buyer in ("draft", "closed"):
+        yield Finding("buyer_inactive", "live", buyer)
+    if status == "paused" or buyer == "paused":
+        yield Finding("paused", "live", f"{'contract' if status == 'paused' else 'buyer'} is paused in its terms")
+    for owner in (f"contract:{plan.id}", f"buyer:{plan.buyer_id}"):
+        pause = state.paused.get(owner)
+        if pause is not None and (pause.until_ns is None or moment.at_ns < pause.until_ns):
+            until = "" if pause.until_ns is None else f" until {format_instant(pause.until_ns)}"
+            actual = f"{owner} paused by {pause.by}{until}: {pause.reason}"
+            yield Finding("paused", "live", actual, FOREVER if pause.until_ns is None else pause.until_ns)
+
+
+def schedule_rule(plan: ContractPlan, moment: Moment) -> Iterator[Finding]:
+    """`out_of_schedule`: the local wall time lies outside the opening hours."""
+    if plan.hours is None:
+        return
+    now = opening(plan.hours, moment.at_ns, plan.zone)
+    if not now.open:
+        assert plan.terms.schedule is not None
+        wanted = ", ".join(plan.terms.schedule.open)
+        yield Finding("out_of_schedule", wanted, f"closed until {format_instant(now.until_ns)}", now.until_ns)
+
+
+def cap_window(cap: CapPlan, plan: ContractPlan, moment: Moment) -> Window:
+    """The stretch of instants a cap counts now: a calendar window of the contract's zone, or the rolling one."""
+    if cap.rolling:
+        return Window("rolling", moment.at_ns - ROLLING_NS[cap.per] + 1, FOREVER)
+    return moment.calendar.window(cap.per, moment.at_ns, plan.zone)
+
+
+def cap_used(cap: CapPlan, usage: Usage, window: Window) -> int:
+    """How much of a cap is used (confirmed and held): leads, or minor units."""
+    if cap.per == "total":
+        return usage.leads_total if cap.limit is not None else usage.spend_total
+    if cap.limit is not None:
+        return usage.leads(window.start_ns, window.end_ns)
+    return usage.spend(window.start_ns, window.end_ns)
+
+
+def caps_rule(plan: ContractPlan, state: State, moment: Moment, price: int) -> Iterator[Finding]:
+    """`cap_reached` for every cap, the buyer's included, that has no room for one more lead at this price."""
+    for cap in plan.caps:
+        usage = state.usage.get(cap.owner, _NOTHING)
+        window = cap_window(cap, plan, moment)
+        used = cap_used(cap, usage, window)
+        if cap.limit is not None:
+            if used + 1 > cap.limit:
+                excess = used - cap.limit
+                yield _cap_finding(cap, window, usage, f"at most {cap.limit} leads", str(used), excess)
+        elif cap.spend is not None and used + price > cap.spend:
+            wanted = f"at most {format_money(cap.spend)}"
+            yield _cap_finding(cap, window, usage, wanted, f"{format_money(used)} and {format_money(price)} more", 0)
+
+
+def _cap_finding(cap: CapPlan, window: Window, usage: Usage, wanted: str, used: str, excess: int) -> Finding:
+    until = window.end_ns
+    if cap.rolling:
+        oldest = usage.oldest_since(window.start_ns, excess)
+        until = FOREVER if oldest is None else oldest + ROLLING_NS[cap.per]
+    whose = "buyer's " if cap.owner.startswith("buyer:") else ""
+    form = "rolling " if cap.rolling else ""
+    return Finding("cap_reached", f"{whose}cap {cap.id}: {wanted} per {form}{cap.per}", used, until)
+
+
+def ramp_limit(plan: ContractPlan, ramp: RampPlan, answers: Answers, moment: Moment) -> int:
+    """The ramp's limit today: `start` and one `step` for every span of days that did not fall below acceptance."""
+    begin = plan.go_live
+    if begin is None:
+        return ramp.start if ramp.until is None else min(ramp.start, ramp.until)
+    days = (local_day(moment.at_ns, plan.zone) - begin).days
+    steps = max(0, days) // ramp.every_days
+    granted = steps
+    if ramp.hold_below is not None and steps:
+        granted -= sum(
+            1 for share in _step_acceptance(begin.toordinal(), steps, ramp, answers) if share < ramp.hold_below
+        )
+    limit = ramp.start + ramp.step * granted
+    return limit if ramp.until is None else min(limit, ramp.until)
+
+
+def _step_acceptance(begin: int, steps: int, ramp: RampPlan, answers: Answers) -> list[float]:
+    """Acceptance over each finished step; a step without answers counts as kept."""
+    took, answered = [0] * steps, [0] * steps
+    for day, (accepted, all_) in answers.days.items():
+        step = (_ordinal(day) - begin) // ramp.every_days
+        if 0 <= step < steps:
+            took[step] += accepted
+            answered[step] += all_
+    return [a / n if n else 1.0 for a, n in zip(took, answered, strict=True)]
+
+
+def _ordinal(day: str) -> int:
+    return date.fromisoformat(day).toordinal()
+
+
+def ramp_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Finding]:
+    """`ramp_reached`: today's accepted and held leads stand at the growing limit."""
+    if plan.ramp is None:
+        return
+    today = moment.calendar.window("day", moment.at_ns, plan.zone)
+    limit = ramp_limit(plan, plan.ramp, state.answers.get(plan.id, _NO_ANSWERS), moment)
+    used = state.usage.get(f"contract:{plan.id}", _NOTHING).leads(today.start_ns, today.end_ns)
+    if used + 1 > limit:
+        yield Finding("ramp_reached", f"at most {limit} today", str(used), today.end_ns)
+
+
+def day_limit(plan: ContractPlan, state: State, moment: Moment) -> int | None:
+    """What pacing spreads over today: the smaller of the day cap and the ramp."""
+    ramped = None
+    if plan.ramp is not None:
+        ramped = ramp_limit(plan, plan.ramp, state.answers.get(plan.id, _NO_ANSWERS), moment)
+    return min((limit for limit in (plan.day_limit, ramped) if limit is not None), default=None)
+
+
+def pacing_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Finding]:
+    """`paced`: at most ceil(day limit x open time elapsed / open time today) so far."""
+    if plan.terms.pacing != "even":
+        return
+    limit = day_limit(plan, state, moment)
+    if limit is None:
+        return
+    elapsed, whole = open_time(plan.hours, moment.at_ns, plan.zone)
+    today = moment.calendar.window("day", moment.at_ns, plan.zone)
+    used = state.usage.get(f"contract:{plan.id}", _NOTHING).leads(today.start_ns, today.end_ns)
+    allowed = -(-limit * elapsed // whole) if whole else 0
+    if used + 1 > allowed:
+        until = today.end_ns
+        if used < limit and whole:
+            until = when_elapsed(todays_spans(plan.hours, moment.at_ns, plan.zone), used * whole // limit + 1)
+        yield Finding("paced", f"at most {allowed} of {limit} by now", str(used), until)
+
+
+def rate_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Finding]:
+    """`rate_limited`: the token bucket is empty."""
+    rate = plan.rate
+    if rate is None:
+        return
+    if rate.burst == 0:
+        yield Finding("rate_limited", "0 leads", "closed")
+        return
+    wait = state.rate_tat.get(plan.id, 0) - (rate.burst - 1) * rate.interval_ns - moment.steady_ns
+    if wait > 0:
+        assert plan.terms.rate is not None
+        wanted = f"{plan.terms.rate.leads} per {plan.terms.rate.per}, burst {rate.burst}"
+        yield Finding("rate_limited", wanted, f"next in {format_duration(wait)}", moment.at_ns + wait)
+
+
+def concurrency_rule(plan: ContractPlan, state: State) -> Iterator[Finding]:
+    """`concurrency_limited`: as many deliveries hold a slot at the buyer as it bears."""
+    most = plan.buyer.max_in_flight
+    now = state.in_flight.get(plan.buyer_id, 0)
+    if now >= most:
+        yield Finding("concurrency_limited", f"at most {most} in flight", str(now))
+
+
+def open_until(plan: ContractPlan, moment: Moment) -> int:
+    """Until when a contract that nothing refuses now surely stays so, if no event happens."""
+    return opening(plan.hours, moment.at_ns, plan.zone).until_ns if plan.hours is not None else FOREVER

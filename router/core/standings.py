@@ -1,0 +1,85 @@
+"""What the standing rules said last, remembered per board until time or an event can change it.
+
+A set bit in `blocked` is a contract that `core.rules.standing` refuses now; a clear one, outside `unknown`, one that it
+does not. Every answer says until when it holds, so the hour turning over or a cap filling costs a mask operation, and
+only the contracts a lead actually reaches are asked again. Nothing here is state: all of it can be thrown away and
+asked anew (`forget`), which is what a clock that steps back does.
+"""
+
+from heapq import heappop, heappush
+from typing import Final
+
+from router.core.calendar import FOREVER
+from router.core.index import Board, bits
+from router.core.rules.finding import Finding
+from router.core.rules.standing import Moment, open_until, standing
+from router.core.state import State
+
+
+class Standings:
+    """The remembered answers of one board's contracts."""
+
+    def __init__(self, board: Board) -> None:
+        self.board: Final = board
+        self.blocked = 0
+        self.by_code: dict[str, int] = {}
+        self._unknown = board.all
+        self._findings: dict[int, Finding] = {}
+        self._due: dict[int, int] = {}
+        self._times: list[int] = []
+        self._last_ns = 0
+
+    def touch(self, mask: int) -> None:
+        """Something happened to these contracts: ask them again when a lead reaches them."""
+        self._unknown |= mask
+
+    def forget(self) -> None:
+        """Ask everybody again."""
+        self._unknown = self.board.all
+
+    def blocking(self, mask: int, state: State, moment: Moment) -> int:
+        """Of some contracts those that a standing rule refuses now."""
+        now = moment.at_ns
+        if now < self._last_ns:
+            self.forget()
+        self._last_ns = now
+        times = self._times
+        while times and times[0] <= now:
+            self._unknown |= self._due.pop(heappop(times))
+        unknown = mask & self._unknown
+        if unknown:
+            self._ask(unknown, state, moment)
+        return mask & self.blocked
+
+    def finding(self, rank: int) -> Finding | None:
+        """What refused a contract, as last asked."""
+        return self._findings.get(rank)
+
+    def _ask(self, unknown: int, state: State, moment: Moment) -> None:
+        self._unknown ^= unknown
+        known = unknown & self.blocked
+        if known:
+            for rank in bits(known):
+                self.by_code[self._findings.pop(rank).code] ^= 1 << rank
+            self.blocked ^= known
+        board = self.board
+        for rank in bits(unknown):
+            plan = board.plans[rank]
+            found = next(standing(plan, state, moment, board.prices[rank]), None)
+            bit = 1 << rank
+            if found is None:
+                self._wake(open_until(plan, moment), bit)
+                continue
+            self.blocked |= bit
+            self.by_code[found.code] = self.by_code.get(found.code, 0) | bit
+            self._findings[rank] = found
+            self._wake(found.until_ns, bit)
+
+    def _wake(self, until_ns: int, bit: int) -> None:
+        if until_ns >= FOREVER:
+            return
+        if until_ns in self._due:
+            self._due[until_ns] |= bit
+        else:
+            self._due[until_ns] = bit
+            heappush(self._times, until_ns)

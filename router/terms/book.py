@@ -1,0 +1,116 @@
+"""The Book: terms compiled whole, immutable, swapped in one assignment. Routing reads nothing else of the configuration.
+
+Durations and prices are plain integers here, references are resolved, coverage is expanded to codes and prefixes.
+"""
+
+from datetime import date, tzinfo
+
+from msgspec import Struct
+
+from router.terms.coverage import Coverage
+from router.terms.endpoint import EndpointPlan
+from router.terms.hours import Hours
+from router.terms.schema import Buyer, Contract, LeadType, Method, Per, RouterTerms, Source, Terms
+
+
+class CapPlan(Struct, frozen=True):
+    """One cap: at most `limit` leads, or `spend` minor units, per window. `owner` is `contract:ID` or `buyer:ID`."""
+
+    owner: str
+    id: str
+    per: Per
+    rolling: bool
+    limit: int | None
+    spend: int | None
+
+
+class RatePlan(Struct, frozen=True):
+    """A token bucket as intervals: one token comes back every `interval_ns`, at most `burst` are kept."""
+
+    interval_ns: int
+    burst: int
+
+
+class RampPlan(Struct, frozen=True):
+    """The growing day cap; `every_days` whole local days a step."""
+
+    start: int
+    step: int
+    every_days: int
+    until: int | None
+    hold_below: float | None
+
+
+class DedupPlan(Struct, frozen=True):
+    """A contract's dedup. `keys` is an OR of ANDs of field names."""
+
+    keys: tuple[tuple[str, ...], ...]
+    window_ns: int
+    scope: str
+    counts: str
+
+
+class TierPlan(Struct, frozen=True):
+    """A tier: its place in order, its methods, and a digest of the contracts in it."""
+
+    index: int
+    name: str
+    method: Method
+    secondary: Method | None
+    roster: str
+
+
+class ContractPlan(Struct, frozen=True, kw_only=True):
+    """Everything a decision needs of one contract."""
+
+    id: str
+    buyer_id: str
+    lead_type: str
+    terms: Contract
+    buyer: Buyer
+    zone: tzinfo
+    coverage: Coverage
+    endpoint: EndpointPlan
+    tier: TierPlan
+    price: int
+    exclusive_price: int
+    go_live: date | None
+    hours: Hours | None
+    caps: tuple[CapPlan, ...]  # the contract's own, then its buyer's
+    day_limit: int | None  # the smallest calendar day cap on leads, which pacing spreads
+    rate: RatePlan | None
+    ramp: RampPlan | None
+    dedup: DedupPlan | None
+    centers: tuple[tuple[float, float], ...] = ()  # latitude, longitude of each radius, degrees
+
+
+class Book(Struct, frozen=True, kw_only=True):
+    """All terms, compiled. `version` is the content hash of everything that decides."""
+
+    version: str
+    terms: Terms
+    contracts: dict[str, ContractPlan]
+    by_type: dict[str, tuple[ContractPlan, ...]]
+    tiers: dict[str, tuple[TierPlan, ...]]
+    source_by_token: dict[str, str]  # lower-case hex SHA-256 -> source id
+    buyer_by_token: dict[str, str]
+
+    @property
+    def router(self) -> RouterTerms:
+        """`router.toml`."""
+        return self.terms.router
+
+    @property
+    def lead_types(self) -> dict[str, LeadType]:
+        """Lead types by id."""
+        return self.terms.lead_types
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Sources by id."""
+        return self.terms.sources
+
+    @property
+    def buyers(self) -> dict[str, Buyer]:
+        """Buyers by id."""
+        return self.terms.buyers
