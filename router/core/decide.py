@@ -213,7 +213,7 @@ def miles_to(plan: ContractPlan, lead: Lead) -> float:
     place = us().place(lead.postal_code) if lead.country == "US" and lead.postal_code else None
     if place is None:
         return float("inf")
-    return min((miles_between((place.lat, place.lon), center) for center in plan.centers), default=float("inf"))
+    return min((miles_between(place.latitude, place.longitude, *center) for center in plan.centers), default=float("inf"))
 
 
 def _turns(board: Board, eligible: int, winners: list[int]) -> tuple[Turn, ...]:

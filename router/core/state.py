@@ -96,6 +96,7 @@ class OpenLead(Struct):
     ranking: Contracts = ()
     decided: bool = False
     released_at_ns: int = 0  # from which deliver_within counts: receipt, or release from the queue
+    selling_from_ns: int = 0  # from which the deadline counts: the same, or when routing was taken up again
     buyers: dict[str, str] = field(default_factory=dict)  # buyer -> contract it was offered through
     deliveries: dict[str, Outcome | None] = field(default_factory=dict)
     copies: int = 0
@@ -173,7 +174,8 @@ class State(Struct):
             return
         self._remember(entry, fact, lead)
         if fact.duplicate_of is None:
-            self.open[fact.lead_id] = OpenLead(lead=lead, released_at_ns=lead.received_at_ns)
+            at_ns = lead.received_at_ns
+            self.open[fact.lead_id] = OpenLead(lead=lead, released_at_ns=at_ns, selling_from_ns=at_ns)
         if fact.test:
             return
         known = self.marks_of(lead)
@@ -192,7 +194,7 @@ class State(Struct):
         lead.ranking = fact.ranking
         lead.terms_version = fact.terms_version
         if fact.by == "queue":
-            lead.released_at_ns = entry.at_ns
+            lead.released_at_ns = lead.selling_from_ns = entry.at_ns
         for turn in fact.turns:
             self._turn(lead.lead.lead_type, turn)
 
@@ -326,10 +328,16 @@ class State(Struct):
     def _reopened(self, entry: Entry, fact: Reopened) -> None:
         lead = self.open.get(fact.lead_id)
         if lead is None and entry.lead is not None:
-            lead = self.open[fact.lead_id] = OpenLead(lead=entry.lead)
+            lead = self.open[fact.lead_id] = OpenLead(
+                lead=entry.lead,
+                released_at_ns=entry.lead.received_at_ns,
+                buyers=dict(fact.offered),
+                copies=fact.copies,
+                revenue=fact.revenue,
+            )
         if lead is not None:
             lead.status = "routing"
-            lead.released_at_ns = entry.at_ns
+            lead.selling_from_ns = entry.at_ns
 
     def _paused(self, entry: Entry, fact: Paused) -> None:
         self.paused[f"{fact.subject}:{fact.id}"] = Pause(fact.reason, fact.by, entry.at_ns, fact.until_ns)

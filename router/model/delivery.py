@@ -1,6 +1,6 @@
 """The values a delivery passes through: request, answer or failure, verdict."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -34,7 +34,7 @@ FailureKind = Literal[
     "dns", "connect", "tls", "blocked_address", "no_connection",  # certainly not taken -> failed
     "read_timeout", "connection_lost", "bad_answer", "crash",  # may have been taken -> in_doubt
 ]  # fmt: skip
-CERTAIN_FAILURES = frozenset({"dns", "connect", "tls", "blocked_address", "no_connection"})
+CERTAIN_FAILURES: Final = frozenset({"dns", "connect", "tls", "blocked_address", "no_connection"})
 
 
 class TransportFailure(Struct, frozen=True, kw_only=True):
@@ -44,6 +44,11 @@ class TransportFailure(Struct, frozen=True, kw_only=True):
     detail: str
     took_ns: int = 0
     peer: str = ""
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is certain that no byte of the request left, so that the buyer cannot have the lead."""
+        return self.kind in CERTAIN_FAILURES
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

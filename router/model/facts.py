@@ -139,10 +139,16 @@ class Queued(Fact, frozen=True, kw_only=True, tag=True):
 
 
 class Reopened(Fact, frozen=True, kw_only=True, tag=True):
-    """Routing of an ended lead goes on: rerouted, or a doubt was resolved as rejected."""
+    """Routing of an ended lead goes on: rerouted, or a doubt was resolved as rejected.
+
+    `offered` maps each buyer that already had its turn to the contract, so that nobody is asked twice.
+    """
 
     lead_id: str
     by: str
+    offered: dict[str, str] = {}
+    copies: int = 0
+    revenue: int = 0
 
 
 class Paused(Fact, frozen=True, kw_only=True, tag=True):
@@ -196,7 +202,8 @@ class Idempotency(Struct, frozen=True, kw_only=True):
 class Entry(Struct, frozen=True, kw_only=True):
     """A fact on its way into or out of the ledger. `at_ns`: wall clock when it happened, nanoseconds since 1970 UTC.
 
-    `lead` stands beside a `Received` (none once the person was forgotten), `idempotency` too when a key was given.
+    `lead` stands beside a `Received` and a `Reopened` (none once the person was forgotten), `idempotency` beside a
+    `Received` when a key was given.
     """
 
     at_ns: int

@@ -1,0 +1,62 @@
+"""Every board of the current Book with what its standing rules said last; told of each fact, so that it asks again.
+
+Thrown away and made anew whenever terms change: nothing in it is state.
+"""
+
+from router.core.decide import MODES
+from router.core.index import Board
+from router.core.rules.static import Mode
+from router.core.standings import Standings
+from router.model.facts import AnyFact, Paused, Reserved, Resumed, Settled
+from router.terms.book import Book
+
+
+class Live:
+    """The boards of one Book. Building one costs time in proportion to the terms; asking it does not."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.standings: dict[tuple[str, Mode], Standings] = {
+            (kind, mode): Standings(Board(book, kind, mode))
+            for kind, lead_type in book.lead_types.items()
+            for mode in MODES[lead_type.sell.mode]
+        }
+        self._of_type: dict[str, list[Standings]] = {}
+        for (kind, _), standings in self.standings.items():
+            self._of_type.setdefault(kind, []).append(standings)
+        self._kinds_of_buyer: dict[str, set[str]] = {}
+        for plan in book.contracts.values():
+            self._kinds_of_buyer.setdefault(plan.buyer_id, set()).add(plan.lead_type)
+        self._capped_buyers = {buyer.id for buyer in book.buyers.values() if buyer.caps}
+
+    def modes(self, lead_type: str) -> tuple[Standings, ...]:
+        """The boards a lead type is decided on; two when it sells at `best`."""
+        return tuple(self._of_type[lead_type])
+
+    def told(self, fact: AnyFact, contract_id: str, buyer_id: str, in_flight: int) -> None:
+        """A fact about a contract of a buyer was applied; `in_flight` is how many slots the buyer's deliveries hold."""
+        if isinstance(fact, (Reserved, Settled)):
+            self.touch_contract(contract_id)
+            buyer = self.book.buyers.get(buyer_id)
+            if buyer is None or buyer_id in self._capped_buyers or in_flight >= buyer.max_in_flight - 1:
+                self.touch_buyer(buyer_id)
+        elif isinstance(fact, (Paused, Resumed)):
+            self.touch_contract(contract_id)
+            self.touch_buyer(buyer_id)
+
+    def touch_contract(self, contract_id: str) -> None:
+        """Ask this contract again."""
+        plan = self.book.contracts.get(contract_id)
+        for standings in self._of_type[plan.lead_type] if plan is not None else ():
+            standings.touch(1 << standings.board.rank_of[contract_id])
+
+    def touch_buyer(self, buyer_id: str) -> None:
+        """Ask all contracts of this buyer again."""
+        for kind in self._kinds_of_buyer.get(buyer_id, ()):
+            for standings in self._of_type[kind]:
+                standings.touch(standings.board.buyer_masks.get(buyer_id, 0))
+
+    def forget(self) -> None:
+        """Ask everybody again."""
+        for standings in self.standings.values():
+            standings.forget()
