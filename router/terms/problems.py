@@ -1,0 +1,33 @@
+"""One finding about the configuration: where it is, what is wrong and why that matters, and the mend."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+Severity = Literal["error", "warning"]
+
+
+class Problem(Struct, frozen=True, order=True):
+    """A finding in one place.
+
+    `file` is relative to the configuration directory, `key` the path of the key in it (`contracts[2].caps[0].per`) or
+    a line; either may be empty. `message` and `mend` are sentences without their full stop. An error keeps the terms
+    from being used, a warning does not. Neither ever shows a secret or anybody's personal data.
+    """
+
+    file: str
+    key: str
+    message: str
+    mend: str
+    severity: Severity = "error"
+
+    def line(self) -> str:
+        """`buyers/x.toml: contracts[0].price: what is wrong. The mend`, for a terminal or a log."""
+        place = "".join(f"{part}: " for part in (self.file, self.key) if part)
+        return f"{place}{self.message}. {self.mend}" if self.mend else f"{place}{self.message}"
+
+
+def errors(problems: Iterable[Problem]) -> list[Problem]:
+    """Those of the findings that keep the terms from being used."""
+    return [problem for problem in problems if problem.severity == "error"]
