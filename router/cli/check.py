@@ -1,0 +1,43 @@
+"""`lead-router check`: every error of every file at once, each with its place and the mend."""
+
+import argparse
+from collections.abc import Sequence
+
+from router.cli import options as shared
+from router.cli.exits import DONE, NO
+from router.cli.screen import print_json
+from router.terms.check import check
+from router.terms.load import load
+from router.terms.problems import Problem, errors
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """`check [--config DIR] [--state DIR]`."""
+    shared.config_dir(parser)
+    shared.state_dir(parser)
+    shared.json_output(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check it; exit 1 when `serve` would refuse it. Warnings alone are no error."""
+    loaded = load(options.config, options.state if options.state.is_dir() else None)
+    problems = sorted(loaded.problems + (check(loaded.terms) if loaded.terms is not None else []))
+    wrong = bool(errors(problems))
+    if options.json:
+        print_json({"ok": not wrong, "problems": [_plain(one) for one in problems]})
+    else:
+        for one in problems:
+            print(f"{one.severity + ':':<9}{one.line()}")
+        print(_summary(problems))
+    return NO if wrong else DONE
+
+
+def _plain(one: Problem) -> dict[str, str]:
+    return {"severity": one.severity, "file": one.file, "key": one.key, "message": one.message, "mend": one.mend}
+
+
+def _summary(problems: Sequence[Problem]) -> str:
+    n_errors = len(errors(problems))
+    n_warnings = len(problems) - n_errors
+    parts = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((n_errors, "error"), (n_warnings, "warning")) if n]
+    return " and ".join(parts) if parts else "no errors"
