@@ -1,0 +1,37 @@
+"""What the answer to a ping bids. Only a complete 2xx answer with an amount in it is a bid."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from router.model.delivery import HttpResponse, TransportFailure
+from router.model.money import format_money
+from router.terms.answers import Reading, amount, cleaned
+from router.terms.endpoint import PingPlan
+from router.terms.paths import first
+
+
+class PingAnswer(Struct, frozen=True):
+    """`bid` in minor units, or None and in `actual` why there is none: what a `no_bid` refusal says it saw."""
+
+    bid: int | None
+    reference: str | None
+    actual: str
+
+    def for_templates(self) -> Mapping[str, str]:
+        """What `{{ping.*}}` gives in the post."""
+        given = {"bid": None if self.bid is None else format_money(self.bid), "reference": self.reference}
+        return {name: text for name, text in given.items() if text is not None}
+
+
+def read_bid(ping: PingPlan, answer: HttpResponse | TransportFailure) -> PingAnswer:
+    """An answer to a ping -> its bid, rounded down to minor units. Whether it came in time is for the caller to say."""
+    if isinstance(answer, TransportFailure):
+        return PingAnswer(None, None, answer.kind)
+    if not 200 <= answer.status <= 299:
+        return PingAnswer(None, None, f"status {answer.status}")
+    if answer.truncated:
+        return PingAnswer(None, None, "truncated")
+    reading = Reading(answer.status, answer.headers, answer.body)
+    bid = amount(first(ping.bid, reading))
+    return PingAnswer(bid, cleaned(first(ping.reference, reading)), "no amount" if bid is None else format_money(bid))

@@ -1,0 +1,67 @@
+"""The state machine of a delivery: after each attempt, is it settled, or are the same bytes sent once more?
+
+Two kinds of repeat look alike and are not. A *retry* follows an attempt that certainly was not taken; `attempts` bounds
+it. A *repeat in doubt* asks an idempotent endpoint again what became of an attempt that may have been taken; nothing
+but the deadline bounds it, because until it is answered nobody else may have the lead.
+
+Once an attempt was in doubt, a later one that certainly failed proves nothing about the first: the delivery stays in
+doubt. Only an answer (accepted, rejected, duplicate) ends it.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from router.model.delivery import Verdict
+from router.model.times import NS_MINUTE, NS_MS
+
+#: A repeat never follows at once and never waits longer than this by itself, whatever `backoff` says.
+BACKOFF_MIN_NS: Final = 50 * NS_MS
+BACKOFF_MAX_NS: Final = NS_MINUTE
+_DOUBLINGS_MAX: Final = 20
+
+
+class Settle(Struct, frozen=True):
+    """The delivery has come to its outcome: that of `verdict`."""
+
+    verdict: Verdict
+
+
+class Repeat(Struct, frozen=True):
+    """The same bytes once more, `after_ns` from now."""
+
+    after_ns: int
+
+
+def next_step(
+    verdict: Verdict,
+    *,
+    attempt: int,
+    attempts_max: int,
+    backoff_ns: int,
+    idempotent: bool,
+    any_doubt: bool,
+    now_ns: int,
+    deadline_ns: int,
+) -> Settle | Repeat:
+    """What follows from the verdict on attempt number `attempt` (the first is 1, all count against `attempts_max`).
+
+    `any_doubt`: an earlier attempt of this delivery was in doubt. `now_ns` and `deadline_ns` are read off one clock; no
+    attempt starts at or after the deadline.
+    """
+    assert attempt >= 1
+    if verdict.outcome not in ("failed", "in_doubt"):
+        return Settle(verdict)
+    doubt = any_doubt or verdict.outcome == "in_doubt"
+    may_repeat = idempotent if doubt else verdict.retryable and attempt < attempts_max
+    wait_ns = max(pause_ns(backoff_ns, attempt), verdict.retry_after_ns or 0)
+    if may_repeat and now_ns + wait_ns < deadline_ns:
+        return Repeat(wait_ns)
+    return Settle(msgspec.structs.replace(verdict, outcome="in_doubt", retryable=False) if doubt else verdict)
+
+
+def pause_ns(backoff_ns: int, attempt: int) -> int:
+    """The wait after attempt number `attempt`: `backoff`, doubled by each attempt, between 50 ms and a minute."""
+    doubled = backoff_ns << min(attempt - 1, _DOUBLINGS_MAX)
+    return max(BACKOFF_MIN_NS, min(doubled, max(BACKOFF_MAX_NS, backoff_ns)))
