@@ -199,7 +199,7 @@ class _Reading:
         if circles and not self._is_us("radius"):
             return
         for at, circle in enumerate(circles):
-            key, label = f"radius[{at}]", f"{circle.miles:g} miles around {_shown(circle.center)}"
+            key, label = f"radius[{at}]", f"{circle.miles:g} miles around {circle.center}"
             if not 0 < circle.miles < math.inf:
                 self._error(f"{key}.miles", "a radius is more than 0 miles", "write the distance in miles")
                 continue
@@ -209,7 +209,7 @@ class _Reading:
                 self._error(f"{key}.center", f"{_shown(circle.center)} has no known centre", mend)
                 continue
             self._warn_approximate(key, label, len(codes))
-            yield Entry(f"radius: {circle.miles:g} miles around {circle.center}", codes, approximate=True)
+            yield Entry(f"radius: {label}", codes, approximate=True)
 
     def _understood(self, here: _List, items: Iterable[tuple[int, str]]) -> tuple[set[str], list[tuple[str, Parsed]]]:
         """Single codes, and every other entry with its text. A code in use is known at one look."""
