@@ -181,7 +181,7 @@ def _table(kind: type[Struct]) -> Reader:
 
 def _unknown_key(key: str, value: dict[str, Any], known: Iterable[str], where: Where, findings: Findings) -> None:
     meant = suggestion(key, [name for name in known if name not in value])
-    mend = f'Did you mean "{meant}"' if meant else f"Take it out; the keys here are {_listed(known)}"
+    mend = f'Did you mean "{meant}"?' if meant else f"Take it out; the keys here are {_listed(known)}"
     findings.add((where, key), "is not a key of this table", mend)
 
 
@@ -214,7 +214,7 @@ def _literal(choices: tuple[Any, ...]) -> Reader:
         if isinstance(value, str) and value in choices:
             return value
         if not isinstance(value, str):
-            return findings.add(where, f"is {_called(value)}, not text", f"Write one of {_listed(choices)}")
+            return _wrong_type(value, where, findings, "text", f"Write one of {_listed(choices)}")
         meant = suggestion(value, list(choices))
         hint = f'Did you mean "{meant}"? ' if meant else ""
         return findings.add(where, f"{_shown(value)} is not a choice here", f"{hint}Write one of {_listed(choices)}")
@@ -280,10 +280,11 @@ def _kind_of(member: Any) -> _Kind:
     return _KINDS[member]
 
 
-def _wrong_type(value: Any, where: Where, findings: Findings, wanted: str) -> _Bad:
-    mend = "Put it in quotes" if wanted == "text" and not isinstance(value, dict | list) else f"Write {wanted}"
+def _wrong_type(value: Any, where: Where, findings: Findings, wanted: str, mend: str = "") -> _Bad:
     if value is None:
         mend = "Leave the key out instead of null"
+    elif not mend:
+        mend = "Put it in quotes" if wanted == "text" and not isinstance(value, dict | list) else f"Write {wanted}"
     return findings.add(where, f"is {_called(value)}, not {wanted}", mend)
 
 
@@ -340,8 +341,8 @@ _KINDS: Final[dict[Any, _Kind]] = {
 
 _CALLED: Final[tuple[tuple[type, str], ...]] = (
     (bool, "true or false"),
-    (int, "a number"),
-    (float, "a number"),
+    (int, "a whole number"),
+    (float, "a decimal number"),
     (str, "text"),
     (dict, "a table"),
     (list, "a list"),

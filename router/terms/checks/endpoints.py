@@ -1,0 +1,118 @@
+"""Endpoints: may this URL be reached, is no secret written out, can the template and the response rules work."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from router.model.addresses import Network, literal, refused
+from router.terms.checks.page import Page
+from router.terms.checks.values import judge_id, judge_positive, shown
+from router.terms.endpoint import AUTH_KINDS, compile_endpoint
+from router.terms.enforced import MEND, NOT_YET, unenforced
+from router.terms.schema import Endpoint, LeadType
+from router.terms.secrets import PREFIX, auth_secrets
+from router.terms.template import Placeholder, below, split
+
+#: Names under which partners hand out keys; a literal value there is a secret in a file that many may read.
+_SECRET_NAMES: Final = re.compile(
+    r"authorization|cookie|x-auth|token|.*(api[-_]?key|secret|passwor[dt]|passwd|(access|auth)[-_]?token)",
+    re.IGNORECASE,
+)
+_LOCAL_NAMES: Final = re.compile(r"(.*\.)?localhost\.?", re.IGNORECASE)
+_NUMBER_LAST: Final = re.compile(r".*(^|\.)(\d+|0x[0-9a-f]*)\.?", re.IGNORECASE)
+
+
+def judge_endpoint(
+    page: Page, name: str, endpoint: Endpoint, *, lead_types: Sequence[LeadType], allow: Sequence[Network], http: bool
+) -> None:
+    """One endpoint. `lead_types` are those of the contracts that use it, `allow` and `http` what `[network]` allows."""
+    judge_id(page, "", name)
+    later = list(unenforced(endpoint))
+    for key in later:
+        page.error(key, NOT_YET, MEND)
+    plan_problems = compile_endpoint(name, endpoint, lead_types=lead_types)[1]
+    for problem in plan_problems:
+        if problem.key not in later:
+            page.take(problem)
+    for key, url in _urls(endpoint):
+        if not any(problem.key == key for problem in plan_problems):
+            _judge_url(page, key, url, allow, http)
+    _judge_inline_secrets(page, endpoint)
+    _judge_times(page, endpoint)
+    if not endpoint.idempotent and endpoint.in_doubt_resolves is None:
+        mend = (
+            'Ask the buyer whether it dedupes on delivery_id (idempotent = true), or set in_doubt_resolves = "accepted"'
+        )
+        page.warn("", "an attempt whose answer is lost holds its lead until somebody resolves it", mend)
+
+
+def named_fields(endpoint: Endpoint) -> set[str]:
+    """Every path that a placeholder of the endpoint's body or headers names."""
+    found: set[str] = set()
+    for text in (*_leaves(endpoint.body), *endpoint.headers.values()):
+        try:
+            found.update(part.path for part in split(text) if isinstance(part, Placeholder))
+        except ValueError:
+            continue  # compile_endpoint says what is wrong with it
+    return found
+
+
+def _leaves(node: object) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict | list | tuple):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _leaves(child)
+
+
+def _urls(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    yield "url", endpoint.url
+    if endpoint.test_url is not None:
+        yield "test_url", endpoint.test_url
+    if endpoint.ping is not None:
+        yield "ping.url", endpoint.ping.url
+
+
+def _judge_url(page: Page, key: str, url: str, allow: Sequence[Network], http: bool) -> None:
+    """Where a well written URL leads: by https, and to no address inside our own network."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not http:
+        mend = "Write https, or set network.allow_http = true in router.toml to send people's data in the clear"
+        page.error(key, "this URL is plain http, which anybody on the way can read", mend)
+    address = literal("127.0.0.1" if _LOCAL_NAMES.fullmatch(host) else host)
+    if address is None:
+        if _NUMBER_LAST.fullmatch(host) or not host.strip("."):
+            page.error(key, f"{shown(host)} is neither a name nor an address", "Correct the host of the URL")
+        return
+    reason = refused(str(address), allow)
+    if reason is not None:
+        mend = (
+            f"Use the buyer's public address; to test, put {address}/{address.max_prefixlen} into network.allow_private"
+        )
+        page.error(key, f"{shown(host)} is {reason}, which no endpoint may reach", mend)
+
+
+def _judge_inline_secrets(page: Page, endpoint: Endpoint) -> None:
+    if endpoint.auth.type not in AUTH_KINDS:  # compile_endpoint judges the others
+        for key, written in auth_secrets(endpoint.auth):
+            if not written.startswith(PREFIX):
+                page.error(f"auth.{key}", "a secret is written inline", f'Put it into a file and write "{PREFIX}NAME"')
+    for name, text in endpoint.headers.items():
+        if _SECRET_NAMES.fullmatch(name) and text and "{{" not in text and not text.startswith(PREFIX):
+            mend = f'Use auth = {{ type = "header", name = {shown(name)}, value = "{PREFIX}NAME" }}'
+            page.error(below("headers", name), "a secret is written inline", mend)
+    for key, url in _urls(endpoint):
+        for name, text in parse_qsl(urlsplit(url).query):
+            if _SECRET_NAMES.fullmatch(name) and text:
+                mend = f'If it is one, use auth = {{ type = "query", name = {shown(name)}, value = "{PREFIX}NAME" }}'
+                page.warn(key, f"the parameter {shown(name)} looks like a secret written inline", mend)
+
+
+def _judge_times(page: Page, endpoint: Endpoint) -> None:
+    judge_positive(page, "timeout", endpoint.timeout, "no answer could come in time")
+    judge_positive(page, "connect_timeout", endpoint.connect_timeout, "no connection could be made in time")
+    judge_positive(page, "in_doubt_after", endpoint.in_doubt_after, "every doubt would be resolved by a guess at once")
+    if endpoint.ping is not None:
+        judge_positive(page, "ping.timeout", endpoint.ping.timeout, "no bid could come in time")

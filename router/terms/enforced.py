@@ -1,0 +1,46 @@
+"""What the specification has a word for and this version does not enforce yet.
+
+Terms that are written are promises to a buyer, so a word that would change nothing is refused rather than read over.
+Whoever makes one of these work deletes its row.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from router.terms.schema import Buyer, Contract, Endpoint, RouterTerms, Source
+
+NOT_YET: Final = "this is not enforced yet, and terms that change nothing would mislead"
+MEND: Final = "Leave it out for now"
+
+
+class Unenforced(NamedTuple):
+    """A key that is understood but has no effect: the struct it stands in, its path there, and whether it is used."""
+
+    table: type[Any]
+    key: str
+    used: Callable[[Any], bool]
+
+
+UNENFORCED: Final = (
+    Unenforced(RouterTerms, "onboarding.require_certified", lambda router: router.onboarding.require_certified),
+    Unenforced(RouterTerms, "onboarding.certify_every", lambda router: router.onboarding.certify_every is not None),
+    Unenforced(RouterTerms, "alerts.webhook", lambda router: router.alerts.webhook is not None),
+    Unenforced(Source, "adapter", lambda source: source.adapter != "native"),
+    Unenforced(Source, "adapter_secret", lambda source: source.adapter_secret is not None),
+    Unenforced(Source, "forms", lambda source: bool(source.forms)),
+    Unenforced(Source, "returns_to_source", lambda source: source.returns_to_source),
+    Unenforced(Buyer, "wallet", lambda buyer: buyer.wallet is not None and buyer.wallet.mode != "none"),
+    Unenforced(Buyer, "permissions", lambda buyer: bool(buyer.permissions)),
+    Unenforced(Endpoint, "auth.type", lambda endpoint: endpoint.auth.type in ("oauth2", "mtls")),
+    Unenforced(Endpoint, "ping", lambda endpoint: endpoint.ping is not None),
+    Unenforced(Contract, "min_bid", lambda contract: contract.min_bid is not None),
+    Unenforced(Contract, "sla.guards", lambda contract: contract.sla is not None and bool(contract.sla.guards)),
+    Unenforced(Contract, "returns", lambda contract: contract.returns is not None),
+)
+
+
+def unenforced(table: RouterTerms | Source | Buyer | Endpoint | Contract) -> Iterator[str]:
+    """The keys of this table that are used and not enforced yet."""
+    for row in UNENFORCED:
+        if isinstance(table, row.table) and row.used(table):
+            yield row.key
