@@ -4,6 +4,7 @@ Synchronous functions over a `sqlite3.Connection`, for whichever thread owns it:
 one of `lead-router ledger verify`.
 """
 
+import contextlib
 import os
 import sqlite3
 import zlib
@@ -35,7 +36,7 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",  # an acknowledged lead survives power loss
     "PRAGMA secure_delete = ON",  # what is erased is overwritten
     "PRAGMA wal_autocheckpoint = 0",  # SQLite's own checkpoints swallow I/O errors: we run them and look
-    "PRAGMA busy_timeout = 5000",
+    "PRAGMA busy_timeout = 0",  # the loop never waits for another program; the thread does
     "PRAGMA cache_size = -32000",
     "PRAGMA temp_store = MEMORY",
 )
@@ -119,8 +120,8 @@ def decode_fact(body: bytes) -> AnyFact:
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes. Transactions are begun and ended by hand."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    """The one connection that writes, for a thread and the loop in turn. Transactions are begun and ended by hand."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         for pragma in _WRITER_PRAGMAS:
             connection.execute(pragma).fetchall()
@@ -206,7 +207,7 @@ class GroupRows:
         lead = row.lead
         self.leads.append((
             seq, lead.lead_id, lead.source_id, lead.lead_type, lead.received_at_ns, "routing",
-            lead.external_id, row.idem_key, row.body_sha256, _text(lead, "phone"), _text(lead, "email"),
+            lead.external_id, row.idem_key, row.body_sha256, text_field(lead, "phone"), text_field(lead, "email"),
         ))  # fmt: skip
         self.bodies.append((seq, row.salt, row.body))
 
@@ -241,7 +242,8 @@ class GroupRows:
 _SEQ_OF_LEAD: Final = "SELECT seq FROM facts WHERE lead_id = ? ORDER BY seq LIMIT 1"
 
 
-def _text(lead: Lead, field: str) -> str | None:
+def text_field(lead: Lead, field: str) -> str | None:
+    """A field that is searched by, if the lead has it as text."""
     value = lead.fields.get(field)
     return value if isinstance(value, str) else None
 
@@ -379,13 +381,14 @@ def read_terms(connection: sqlite3.Connection, version: str) -> bytes | None:
     row = connection.execute("SELECT sha256, body FROM terms WHERE version = ?", (version,)).fetchone()
     if row is None:
         return None
-    body = zlib.decompress(row[1])
-    if sha256(body).digest() != row[0]:
-        raise LedgerDamaged(
-            f"the stored terms {version} are not what was stored",
-            hint="restore them from a backup of the ledger: decisions made under them cannot be judged again",
-        )
-    return body
+    with contextlib.suppress(zlib.error):
+        body = zlib.decompress(row[1])
+        if sha256(body).digest() == row[0]:
+            return body
+    raise LedgerDamaged(
+        f"the stored terms {version} are not what was stored",
+        hint="restore them from a backup of the ledger: decisions made under them cannot be judged again",
+    )
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):

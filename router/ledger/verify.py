@@ -1,0 +1,221 @@
+"""Does the history hold? Everything is looked at, with or without a daemon running, and nothing in the ledger changes.
+
+Checked are: that SQLite can read every page; that the facts are numbered without a gap and every hash covers its row
+and the hash before; that each lead is the one whose digest stands in the chain, or was erased; that what stands beside
+the facts for searching and replaying still says the same; and that the facts reach as far as the anchor knew.
+
+A missing anchor is written again when, and only when, everything else holds.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from router.ledger import opening, tables
+from router.ledger.anchor import EMPTY, Head, read_anchor, write_anchor
+from router.ledger.chain import envelope, link, personal_digest
+from router.ledger.protocol import LedgerDamaged
+from router.model.facts import Fact, Received, Reserved, TermsLoaded
+from router.model.lead import Lead
+from router.model.times import format_instant
+
+#: Findings listed one by one; further ones are only counted.
+FINDINGS_MAX: Final = 100
+_SLICE: Final = 5_000
+F = TypeVar("F", bound=Fact)
+_decode_lead = msgspec.json.Decoder(Lead).decode
+
+
+class Finding(Struct, frozen=True):
+    """One thing that does not hold. `seq` is the fact it was seen at, if it was at one."""
+
+    seq: int | None
+    what: str
+
+
+class Report(Struct, kw_only=True):
+    """What verify saw. `ok` says whether the history holds; `notes` are worth knowing and no fault."""
+
+    ok: bool = True
+    facts: int = 0
+    leads: int = 0
+    erased: int = 0
+    head_seq: int = 0
+    head_hash: str = ""
+    anchor_seq: int | None = None
+    anchor_rebuilt: bool = False
+    findings: list[Finding] = []
+    findings_more: int = 0
+    notes: list[str] = []
+
+    def add(self, seq: int | None, what: str) -> None:
+        """Note something that does not hold."""
+        self.ok = False
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(Finding(seq, what))
+        else:
+            self.findings_more += 1
+
+
+Progress = Callable[[int, int], None]  # facts done, facts in all
+
+
+def verify(state_dir: Path, *, progress: Progress | None = None) -> Report:
+    """Check the ledger in `state_dir`. Damage is in the report; only what keeps us from looking is raised.
+
+    Raises LedgerBroken when the files cannot be read for another reason than damage.
+    """
+    report = Report()
+    path = state_dir / tables.DATABASE_FILE
+    anchor = _read_anchor(state_dir, report)  # before the facts: a daemon that runs only moves both forward
+    if not path.exists():
+        if anchor and anchor.seq:
+            report.add(None, str(opening.behind(path, anchor, EMPTY)))
+        elif anchor is None:
+            report.add(None, f"there is no ledger in {state_dir}")
+        return report
+    try:
+        with contextlib.closing(tables.connect_reader(path)) as connection:
+            connection.execute("BEGIN")  # one view of everything
+            _check_pages(connection, report)
+            _check_facts(connection, report, progress)
+            _check_beside(connection, report)
+            _check_anchor(connection, path, anchor, report)
+    except sqlite3.Error as error:
+        problem = opening.translated(path, error)
+        if not isinstance(problem, LedgerDamaged):
+            raise problem from error
+        report.add(None, str(problem))
+    if report.ok and anchor is None:
+        write_anchor(state_dir, Head(report.head_seq, bytes.fromhex(report.head_hash)))
+        report.anchor_rebuilt = True
+        report.notes.append(
+            f"the anchor was missing and stands again at fact {report.head_seq}; whether facts after it were lost"
+            " cannot be told"
+        )
+    return report
+
+
+def _read_anchor(state_dir: Path, report: Report) -> Head | None:
+    try:
+        anchor = read_anchor(state_dir)
+    except LedgerDamaged as error:
+        report.add(None, str(error))
+        return None
+    report.anchor_seq = anchor.seq if anchor else None
+    return anchor
+
+
+def _check_pages(connection: sqlite3.Connection, report: Report) -> None:
+    """SQLite's own view: pages, indexes, types."""
+    for (line,) in connection.execute(f"PRAGMA integrity_check({FINDINGS_MAX})"):
+        if line != "ok":
+            report.add(None, f"SQLite: {line}")
+
+
+def _check_facts(connection: sqlite3.Connection, report: Report, progress: Progress | None) -> None:
+    """The chain, fact by fact. After a finding it goes on from what is stored, so that each place shows once."""
+    total = connection.execute("SELECT count(*) FROM facts").fetchone()[0]
+    head = EMPTY
+    rows = connection.execute(
+        "SELECT f.seq, f.at_ns, f.kind, f.lead_id, f.digest, f.body, f.hash, b.salt, b.body, l.lead_id, l.erased_at_ns,"
+        " l.source_id, l.lead_type, l.received_at_ns, l.phone, l.email, l.external_id FROM facts AS f"
+        " LEFT JOIN lead_bodies AS b ON b.seq = f.seq LEFT JOIN leads AS l ON l.seq = f.seq ORDER BY f.seq"
+    )
+    for row in rows:
+        seq, at_ns, kind, lead_id, digest, body, stored = row[:7]
+        if seq != head.seq + 1:
+            report.add(seq, f"facts {head.seq + 1} to {seq - 1} are missing")
+        elif _link(head, seq, at_ns, kind, lead_id, digest, body) != stored:
+            report.add(seq, f"fact {seq} is not what was written, or does not follow the one before it")
+        if digest is not None:
+            _check_lead(report, seq, digest, row[7:])
+        head = Head(seq, stored)
+        report.facts += 1
+        if progress and report.facts % _SLICE == 0:
+            progress(report.facts, total)
+    report.head_seq, report.head_hash = head.seq, bytes(head.hash).hex()
+
+
+def _link(
+    head: Head, seq: int, at_ns: object, kind: object, lead_id: object, digest: object, body: object
+) -> bytes | None:
+    """The hash a row should have; none if its columns are not even of the right types."""
+    if not (isinstance(at_ns, int) and isinstance(kind, str) and isinstance(body, bytes)):
+        return None
+    if not (isinstance(lead_id, str | None) and isinstance(digest, bytes | None)):
+        return None
+    return link(head.hash, envelope(seq, at_ns, kind, lead_id, digest, body))
+
+
+def _check_lead(report: Report, seq: int, digest: bytes, row: tuple[object, ...]) -> None:
+    """The lead beside a Received: the one that was taken, or erased; and its search columns say the same."""
+    salt, body, lead_id, erased_at_ns, *columns = row
+    report.leads += 1
+    if lead_id is None:
+        report.add(seq, f"the row that finds the lead of fact {seq} is missing")
+    elif body is None:
+        report.erased += 1
+        if erased_at_ns is None:
+            report.add(seq, f"the lead of fact {seq} is gone although it was never erased")
+    elif not (isinstance(salt, bytes) and isinstance(body, bytes)) or personal_digest(salt, body) != digest:
+        report.add(seq, f"the lead of fact {seq} is not the one that was taken")
+    elif [lead_id, *columns] != _columns(_decode_lead(body)):
+        report.add(seq, f"what finds the lead of fact {seq} in a search is not what the lead says")
+
+
+def _columns(lead: Lead) -> list[object]:
+    return [
+        lead.lead_id, lead.source_id, lead.lead_type, lead.received_at_ns,
+        tables.text_field(lead, "phone"), tables.text_field(lead, "email"), lead.external_id,
+    ]  # fmt: skip
+
+
+def _check_beside(connection: sqlite3.Connection, report: Report) -> None:
+    """Side tables against the facts: nothing without a fact, nothing that a fact names is missing."""
+    for table in ("leads", "lead_bodies", "answers"):
+        query = f"SELECT seq FROM {table} EXCEPT SELECT seq FROM facts WHERE kind = ?"  # noqa: S608 - our own names
+        for (seq,) in connection.execute(query, (Received.__name__,)):
+            report.add(seq, f"`{table}` has a row for fact {seq}, which is no Received")
+    for seq, fact in _facts_of(connection, Reserved):
+        if tables.lead_of(connection, fact.delivery_id) != fact.lead_id:
+            report.add(seq, f"the row that leads from the delivery of fact {seq} to its lead is missing or wrong")
+    stored = {version for (version,) in connection.execute("SELECT version FROM terms")}
+    for version in stored:
+        try:
+            tables.read_terms(connection, version)
+        except LedgerDamaged as error:
+            report.add(None, str(error))
+    for seq, loaded in _facts_of(connection, TermsLoaded):
+        if loaded.terms_version not in stored:
+            report.add(seq, f"the terms {loaded.terms_version} that fact {seq} put in force are missing")
+    for at_ns, what in connection.execute("SELECT at_ns, what FROM losses"):
+        report.notes.append(f"a loss was accepted at {format_instant(at_ns)}: {what}")
+
+
+def _facts_of(connection: sqlite3.Connection, kind: type[F]) -> Iterator[tuple[int, F]]:
+    """The facts of one kind that can be decoded; the others were found already by their hash."""
+    for seq, body in connection.execute("SELECT seq, body FROM facts WHERE kind = ?", (kind.__name__,)).fetchall():
+        with contextlib.suppress(msgspec.MsgspecError, TypeError):
+            fact = tables.decode_fact(body)
+            if isinstance(fact, kind):
+                yield seq, fact
+
+
+def _check_anchor(connection: sqlite3.Connection, path: Path, anchor: Head | None, report: Report) -> None:
+    """The facts reach as far as the anchor knew, and it is the same history."""
+    if anchor is None:
+        return
+    problem = opening.judge(connection, path, anchor, Head(report.head_seq, bytes.fromhex(report.head_hash)))
+    if problem:
+        report.add(None, str(problem))
+    elif report.head_seq > anchor.seq:
+        report.notes.append(
+            f"the anchor stands at fact {anchor.seq}, {report.head_seq - anchor.seq} behind the last: normal after a"
+            " crash, and while the daemon writes"
+        )
