@@ -121,22 +121,6 @@ def calendar_window(per: Per, at_ns: int, zone: tzinfo) -> Window:
     return _week(day, zone) if per == "week" else _month(day, zone)
 
 
-class Calendar:
-    """A memory of the current windows: asking again inside one costs a look-up. Holds no routing state."""
-
-    def __init__(self) -> None:
-        self._now: dict[tuple[Per, tzinfo], Window] = {}
-
-    def window(self, per: Per, at_ns: int, zone: tzinfo) -> Window:
-        """As `calendar_window`."""
-        if per == "total":
-            return ALWAYS
-        found = self._now.get((per, zone))
-        if found is None or not found.start_ns <= at_ns < found.end_ns:
-            found = self._now[per, zone] = calendar_window(per, at_ns, zone)
-        return found
-
-
 # -- opening hours -------------------------------------------------------------------------------
 
 
@@ -215,3 +199,35 @@ def when_elapsed(spans: tuple[tuple[int, int], ...], elapsed_ns: int) -> int:
             return start + elapsed_ns
         elapsed_ns -= end - start
     return spans[-1][1] if spans else FOREVER
+
+
+# -- memory -------------------------------------------------------------------------------------
+
+_ALWAYS_OPEN: Final = Opening(True, FOREVER)
+
+
+class Calendar:
+    """A memory of the current windows: asking again inside one costs a look-up. Holds no routing state."""
+
+    def __init__(self) -> None:
+        self._now: dict[tuple[Per, tzinfo], Window] = {}
+        self._hours: dict[tuple[Hours, tzinfo], tuple[int, Opening]] = {}
+
+    def window(self, per: Per, at_ns: int, zone: tzinfo) -> Window:
+        """As `calendar_window`."""
+        if per == "total":
+            return ALWAYS
+        found = self._now.get((per, zone))
+        if found is None or not found.start_ns <= at_ns < found.end_ns:
+            found = self._now[per, zone] = calendar_window(per, at_ns, zone)
+        return found
+
+    def opening(self, hours: Hours | None, at_ns: int, zone: tzinfo) -> Opening:
+        """As `opening`."""
+        if hours is None:
+            return _ALWAYS_OPEN
+        since, found = self._hours.get((hours, zone), (FOREVER, _ALWAYS_OPEN))
+        if not since <= at_ns < found.until_ns:
+            found = opening(hours, at_ns, zone)
+            self._hours[hours, zone] = (at_ns, found)
+        return found

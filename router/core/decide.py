@@ -5,7 +5,7 @@ way, rule by rule. Nothing yields between choosing and reserving: the caller app
 before it does anything else, so concurrent leads cannot overshoot a cap.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -58,9 +58,17 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 def choose(
-    standings: Standings, state: State, lead: Lead, moment: Moment, *, released_at_ns: int, copies: int, payout: int = 0
+    standings: Standings,
+    state: State,
+    lead: Lead,
+    moment: Moment,
+    *,
+    released_at_ns: int,
+    copies: int,
+    payout: int = 0,
+    offered: Iterable[str] = (),
 ) -> Choice:
-    """Decide on one board: at most `copies` winners of distinct buyers.
+    """Decide on one board: at most `copies` winners of distinct buyers, none of the `offered` ones that had their turn.
 
     `payout` is what the source is paid once for the whole lead, minor units; the sum of a shared lead's copies must
     keep the margin over it.
@@ -69,6 +77,8 @@ def choose(
     covering = board.covering(lead)
     passing = board.passing(lead, covering) if covering else 0
     left = passing
+    for buyer_id in offered:
+        left ^= left & board.buyer_masks.get(buyer_id, 0)
     blocked: dict[str, int] = {}
     details: dict[str, tuple[str, str]] = {}
     if left:
@@ -213,7 +223,8 @@ def miles_to(plan: ContractPlan, lead: Lead) -> float:
     place = us().place(lead.postal_code) if lead.country == "US" and lead.postal_code else None
     if place is None:
         return float("inf")
-    return min((miles_between(place.latitude, place.longitude, *center) for center in plan.centers), default=float("inf"))
+    here = (place.latitude, place.longitude)
+    return min((miles_between(*here, *center) for center in plan.centers), default=float("inf"))
 
 
 def _turns(board: Board, eligible: int, winners: list[int]) -> tuple[Turn, ...]:

@@ -339,8 +339,13 @@ class Board:
                 self.slow[rank] = tuple(slow)
         self._required = tuple(self._group(required).items())
         self._tests = tuple(tests.values())
-        for sealed in (self._consent, self._max_age, self._within, *self._tests, *self._covers.values()):
-            sealed.seal()
+        self._consent.seal()
+        self._max_age.seal()
+        self._within.seal()
+        for test in self._tests:
+            test.seal()
+        for index in self._covers.values():
+            index.seal()
         self._slow_mask = _mask(self.slow, self.size)
         self._sources: dict[str, int] = {}
 

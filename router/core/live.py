@@ -7,6 +7,7 @@ from router.core.decide import MODES
 from router.core.index import Board
 from router.core.rules.static import Mode
 from router.core.standings import Standings
+from router.core.state import Identity
 from router.model.facts import AnyFact, Paused, Reserved, Resumed, Settled
 from router.terms.book import Book
 
@@ -60,3 +61,18 @@ class Live:
         """Ask everybody again."""
         for standings in self.standings.values():
             standings.forget()
+
+
+def identity_of(book: Book) -> Identity:
+    """Which fields tell a consumer under these terms, and for how long that must be remembered."""
+    fields: set[str] = set()
+    keep_ns = 0
+    for lead_type in book.lead_types.values():
+        if lead_type.dedup is not None:
+            fields.update(name for key in lead_type.dedup.keys for name in key)
+            keep_ns = max(keep_ns, int(lead_type.dedup.window))
+    for plan in book.contracts.values():
+        if plan.dedup is not None:
+            fields.update(name for key in plan.dedup.keys for name in key)
+            keep_ns = max(keep_ns, plan.dedup.window_ns)
+    return Identity(tuple(sorted(fields)), keep_ns)

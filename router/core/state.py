@@ -265,6 +265,8 @@ class State(Struct):
         lead = self.open.get(held.lead_id)
         if lead is not None:
             lead.deliveries[fact.delivery_id] = fact.outcome
+            if fact.outcome == "failed" and fact.by == "restart":  # it never left: the buyer may be asked again
+                lead.buyers.pop(held.buyer_id, None)
             if fact.outcome == "accepted":
                 lead.copies += 1
                 lead.revenue += held.price if fact.price is None else fact.price

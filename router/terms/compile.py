@@ -69,7 +69,7 @@ def _plain_scalar(value: Any) -> Any:
 
 
 def _revive_scalar(kind: type, value: Any) -> Any:
-    return kind(value)
+    return value if kind is object else kind(value)
 
 
 def _compile(stored: _Stored) -> Book:
@@ -86,9 +86,7 @@ def _compile(stored: _Stored) -> Book:
         version=hashlib.sha256(_canonical(stored)).hexdigest(),
         terms=terms,
         contracts=plans,
-        by_type={
-            kind: tuple(plan for plan in plans.values() if plan.lead_type == kind) for kind in terms.lead_types
-        },
+        by_type={kind: tuple(plan for plan in plans.values() if plan.lead_type == kind) for kind in terms.lead_types},
         tiers=tiers,
         source_by_token=_tokens((source.id, source.token_sha256) for source in terms.sources.values()),
         buyer_by_token=_tokens((buyer.id, buyer.token_sha256) for buyer in terms.buyers.values()),
@@ -113,9 +111,7 @@ def _endpoints(buyer: Buyer, terms: Terms) -> dict[str, EndpointPlan]:
     plans: dict[str, EndpointPlan] = {}
     for name, endpoint in buyer.endpoints.items():
         kinds = {contract.lead_type for contract in buyer.contracts if contract.endpoint == name}
-        plan, problems = compile_endpoint(
-            name, endpoint, lead_types=[terms.lead_types[kind] for kind in sorted(kinds)]
-        )
+        plan, problems = compile_endpoint(name, endpoint, lead_types=[terms.lead_types[kind] for kind in sorted(kinds)])
         if plan is None:
             raise TermsInvalid(f"buyer {buyer.id}: endpoint {name}: {problems[0]}")
         plans[name] = plan
@@ -145,7 +141,8 @@ def _caps(owner: str, caps: tuple[Cap, ...]) -> list[CapPlan]:
     return [
         CapPlan(
             owner=owner,
-            id=cap.id or f"{cap.per}{'-spend' if cap.spend is not None else ''}{'-rolling' * (cap.window == 'rolling')}",
+            id=cap.id
+            or f"{cap.per}{'-spend' if cap.spend is not None else ''}{'-rolling' * (cap.window == 'rolling')}",
             per=cap.per,
             rolling=cap.window == "rolling" and cap.per != "total",
             limit=cap.limit,
@@ -194,9 +191,7 @@ def _plan(
             (cap.limit for cap in own if cap.per == "day" and not cap.rolling and cap.limit is not None), default=None
         ),
         rate=rate_plan(contract.rate),
-        ramp=RampPlan(
-            ramp.start, ramp.step, max(1, int(ramp.every) // NS_DAY), ramp.until, ramp.hold_below_acceptance
-        )
+        ramp=RampPlan(ramp.start, ramp.step, max(1, int(ramp.every) // NS_DAY), ramp.until, ramp.hold_below_acceptance)
         if ramp
         else None,
         dedup=DedupPlan(dedup.keys, int(dedup.window), dedup.scope, dedup.counts) if dedup else None,

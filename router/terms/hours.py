@@ -4,16 +4,20 @@ What those minutes mean as instants in a time zone is `core.calendar`'s business
 """
 
 from datetime import date
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
+
+from msgspec import Struct
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MINUTES_DAY: Final = 24 * 60
 
 
-class Hours(NamedTuple):
+class Hours(Struct, frozen=True, eq=False):
     """Opening hours compiled: minutes of wall time per weekday (Monday first), and dates on which nothing opens.
 
-    Spans lie within one day and do not overlap: `22:00-02:00` is two. `closed` holds local dates.
+    Spans lie within one day and do not overlap: `22:00-02:00` is two. `closed` holds local dates. Compared by identity,
+    because what is worked out from hours is remembered by them: `parse_hours` gives the same object for the same text.
     """
 
     spans: tuple[tuple[tuple[int, int], ...], ...]
@@ -43,6 +47,7 @@ def _weekdays(text: str) -> list[int]:
     return found
 
 
+@lru_cache(maxsize=65536)
 def parse_hours(entries: tuple[str, ...], closed_dates: tuple[str, ...] = ()) -> Hours:
     """`["Mon-Fri 08:00-18:00", "Sat 09:00-13:00"]` -> Hours. Raises ValueError that says what is wanted.
 

@@ -16,7 +16,6 @@ from router.core.calendar import (
     day_start,
     local_day,
     open_time,
-    opening,
     todays_spans,
     when_elapsed,
 )
@@ -73,7 +72,7 @@ def schedule_rule(plan: ContractPlan, moment: Moment) -> Iterator[Finding]:
     """`out_of_schedule`: the local wall time lies outside the opening hours."""
     if plan.hours is None:
         return
-    now = opening(plan.hours, moment.at_ns, plan.zone)
+    now = moment.calendar.opening(plan.hours, moment.at_ns, plan.zone)
     if not now.open:
         assert plan.terms.schedule is not None
         wanted = ", ".join(plan.terms.schedule.open)
@@ -214,4 +213,4 @@ def concurrency_rule(plan: ContractPlan, state: State) -> Iterator[Finding]:
 
 def open_until(plan: ContractPlan, moment: Moment) -> int:
     """Until when a contract that nothing refuses now surely stays so, if no event happens."""
-    return opening(plan.hours, moment.at_ns, plan.zone).until_ns if plan.hours is not None else FOREVER
+    return moment.calendar.opening(plan.hours, moment.at_ns, plan.zone).until_ns

@@ -1,0 +1,1 @@
+"""Benchmarks: each says what it measures, beside what, in one run."""

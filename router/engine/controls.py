@@ -1,0 +1,141 @@
+"""What operators and buyers may do to the running engine: pause, resume, resolve, reroute, reload. All recorded."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from router.core.live import Live
+from router.engine.engine import Engine
+from router.engine.views import Refused, ReloadResult
+from router.model.facts import Paused, Received, Reopened, Reserved, Resumed, Settled
+from router.terms.compile import compile_book
+from router.terms.problems import Problem
+from router.terms.schema import Terms
+
+Subject = Literal["contract", "buyer", "source"]
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """Terms as they stand on disk now: decoded and judged; not to be used when a problem is an error."""
+
+    terms: Terms | None
+    problems: tuple[Problem, ...]
+    secrets: Mapping[str, str]
+
+    @property
+    def good(self) -> bool:
+        """Whether these terms may be put in force."""
+        return self.terms is not None and not any(problem.severity == "error" for problem in self.problems)
+
+
+class Controls:
+    """Acts on the engine in somebody's name. `by` is `operator:NAME` or `buyer:ID`."""
+
+    def __init__(self, engine: Engine, read_terms: Callable[[], Candidate]) -> None:
+        self._engine = engine
+        self._read_terms = read_terms
+        self._reloading = asyncio.Lock()
+
+    async def pause(self, subject: Subject, id_: str, *, reason: str, by: str, until_ns: int | None = None) -> None:
+        """No new leads for a contract, buyer or source, until then or until resumed. Raises Refused(404)."""
+        self._known(subject, id_)
+        await self._engine.write([Paused(subject=subject, id=id_, reason=reason, by=by, until_ns=until_ns)])
+
+    async def resume(self, subject: Subject, id_: str, *, by: str) -> bool:
+        """Take a pause back; False when there was none. Raises Refused(404)."""
+        self._known(subject, id_)
+        if f"{subject}:{id_}" not in self._engine.state.paused:
+            return False
+        await self._engine.write([Resumed(subject=subject, id=id_, by=by)])
+        return True
+
+    def _known(self, subject: Subject, id_: str) -> None:
+        book = self._engine.book
+        known: dict[str, Mapping[str, object]] = {
+            "contract": book.contracts,
+            "buyer": book.buyers,
+            "source": book.sources,
+        }
+        if id_ not in known[subject]:
+            raise Refused(404, "not_found", f"no {subject} of that id")
+
+    async def resolve(
+        self, delivery_id: str, outcome: Literal["accepted", "rejected"], *, by: str, buyer_id: str | None = None
+    ) -> None:
+        """Settle a delivery in doubt. Raises Refused: 404 unknown (or another buyer's), 409 not in doubt (any more)."""
+        held = self._engine.state.held.get(delivery_id)
+        if held is not None and (buyer_id is None or held.buyer_id == buyer_id):
+            if held.status == "in_doubt":
+                await self._engine.resolve(delivery_id, outcome, by=by)
+                return
+            raise Refused(409, "in_flight", "the delivery is still in flight: its outcome is not known yet")
+        if held is None and await self._was_settled(delivery_id, buyer_id):
+            raise Refused(409, "already_settled", "the delivery has an outcome already")
+        raise Refused(404, "not_found", "no delivery of that id")
+
+    async def _was_settled(self, delivery_id: str, buyer_id: str | None) -> bool:
+        lead_id = await self._engine.ledger.lead_of(delivery_id)
+        entries = await self._engine.ledger.entries_of(lead_id) if lead_id is not None else []
+        return any(
+            isinstance(entry.fact, Reserved)
+            and entry.fact.delivery_id == delivery_id
+            and (buyer_id is None or entry.fact.buyer_id == buyer_id)
+            for _, entry in entries
+        )
+
+    async def reroute(self, lead_id: str, *, by: str) -> None:
+        """Run an ended lead again now.
+
+        Raises Refused: 404 unknown; 409 while anything is in flight or in doubt, once an exclusive lead is sold, or
+        when its person was forgotten.
+        """
+        engine = self._engine
+        busy = engine.state.open.get(lead_id)
+        if busy is not None:
+            state = "in doubt" if busy.status == "in_doubt" else "in flight or waiting"
+            raise Refused(409, "still_routing", f"the lead is still {state}")
+        entries = await engine.ledger.entries_of(lead_id)
+        lead = next((entry.lead for _, entry in entries if isinstance(entry.fact, Received)), None)
+        if not entries:
+            raise Refused(404, "not_found", "no lead of that id")
+        if lead is None:
+            raise Refused(409, "erased", "the lead's person was forgotten: there is nothing to route")
+        if lead.lead_type not in engine.book.lead_types:
+            raise Refused(409, "lead_type_gone", "the lead's type is not in the terms any more")
+        reserved = {one.fact.delivery_id: one.fact for _, one in entries if isinstance(one.fact, Reserved)}
+        settled = {one.fact.delivery_id: one.fact for _, one in entries if isinstance(one.fact, Settled)}
+        sold = [fact for fact in settled.values() if fact.outcome == "accepted"]
+        if sold and engine.book.lead_types[lead.lead_type].sell.mode != "shared":
+            raise Refused(409, "already_sold", "an exclusive lead is sold once")
+        if lead_id in engine.state.open:  # somebody was quicker
+            raise Refused(409, "still_routing", "the lead is being routed")
+        await engine.reopen(
+            Reopened(
+                lead_id=lead_id,
+                by=by,
+                offered={fact.buyer_id: fact.contract_id for fact in reserved.values()},
+                copies=len(sold),
+                revenue=sum(fact.price or 0 for fact in sold),
+            ),
+            lead,
+        )
+
+    async def check_terms(self) -> tuple[Problem, ...]:
+        """What would be found if the terms on disk were loaded now; changes nothing."""
+        return (await asyncio.to_thread(self._read_terms)).problems
+
+    async def reload(self, *, by: str) -> ReloadResult:
+        """Read, judge and compile the terms on disk away from the loop, then swap them in; errors change nothing."""
+        engine = self._engine
+        async with self._reloading:
+            candidate = await asyncio.to_thread(self._read_terms)
+            if not candidate.good or candidate.terms is None:
+                return ReloadResult(version=engine.book.version, changed=False, problems=candidate.problems)
+            book = await asyncio.to_thread(compile_book, candidate.terms)
+            changed = book.version != engine.book.version
+            live = await asyncio.to_thread(Live, book)
+            engine.transport.update(book.router.network)
+            await engine.adopt(book, live, candidate.secrets, by=by)
+            return ReloadResult(version=book.version, changed=changed, problems=candidate.problems)

@@ -1,0 +1,337 @@
+"""Why: explanations of what would be decided, traces of what was, and how contracts stand now. Reads, never acts."""
+
+import asyncio
+from typing import Any, Final
+
+from router.core.calendar import calendar_window
+from router.core.decide import choose
+from router.core.explain import allowances, as_json, as_recorded, explain
+from router.core.index import Board
+from router.core.rules.standing import cap_used, cap_window, ramp_limit, standing
+from router.core.rules.static import Mode
+from router.core.selling import copies_of, payout_once
+from router.core.state import Answers
+from router.core.usage import Usage
+from router.engine.engine import Engine
+from router.ledger.protocol import Ledger
+from router.model.facts import (
+    Attempted,
+    Decided,
+    Ended,
+    Entry,
+    Queued,
+    Received,
+    Reopened,
+    Repeating,
+    Reserved,
+    Settled,
+)
+from router.model.lead import Lead
+from router.model.money import format_money
+from router.model.times import format_instant
+from router.terms.book import Book, CapPlan, ContractPlan
+from router.terms.compile import revive
+
+BOOKS_KEPT: Final = 4
+
+
+class Library:
+    """Books of past terms versions, revived from the ledger when somebody asks; the last few are kept."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._books: dict[str, Book] = {}
+        self._boards: dict[tuple[str, str, Mode], Board] = {}
+
+    async def book(self, version: str, current: Book) -> Book | None:
+        """The Book of a terms version; None when the ledger does not know it."""
+        if version == current.version:
+            return current
+        book = self._books.get(version)
+        if book is None:
+            stored = await self._ledger.terms(version)
+            if stored is None:
+                return None
+            book = self._books[version] = await asyncio.to_thread(revive, stored)
+            while len(self._books) > BOOKS_KEPT:
+                self._drop(next(iter(self._books)))
+        return book
+
+    def board(self, book: Book, lead_type: str, mode: Mode) -> Board:
+        """A board of a Book; the same one again while the Book is kept."""
+        key = (book.version, lead_type, mode)
+        if key not in self._boards:
+            self._boards[key] = Board(book, lead_type, mode)
+        return self._boards[key]
+
+    def _drop(self, version: str) -> None:
+        del self._books[version]
+        for key in [key for key in self._boards if key[0] == version]:
+            del self._boards[key]
+
+
+class Proof:
+    """Answers "why" over an engine and its ledger."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._library = Library(engine.ledger)
+
+    # -- what would be ---------------------------------------------------------------------------
+
+    def explain(self, lead: Lead) -> dict[str, Any]:
+        """The full decision for a lead: every contract of its type, every failure. Nothing is recorded or reserved."""
+        engine = self._engine
+        sell = engine.book.lead_types[lead.lead_type].sell
+        source = engine.book.sources.get(lead.source_id)
+        once = payout_once(source.payout.get(lead.lead_type) if source is not None else None)
+        moment = engine.moment()
+        answers = []
+        for standings in engine.live.modes(lead.lead_type):
+            copies, _ = copies_of(sell, standings.board.mode)
+            choice = choose(
+                standings,
+                engine.state,
+                lead,
+                moment,
+                released_at_ns=lead.received_at_ns,
+                copies=copies,
+                payout=once,
+            )
+            answers.append((choice.expected(engine.state), standings, choice))
+        _, standings, choice = max(answers, key=lambda answer: answer[0])
+        decision = explain(
+            standings.board, engine.state, lead, moment, released_at_ns=lead.received_at_ns, choice=choice
+        )
+        return {**as_json(decision), "mode": standings.board.mode}
+
+    # -- what was --------------------------------------------------------------------------------
+
+    async def trace(self, lead_id: str, contract: str | None = None) -> dict[str, Any] | None:
+        """Everything about one lead, from its facts; None for an unknown one.
+
+        `contract` asks about that contract alone, whoever it is. Once the person is forgotten, refusals that would have
+        to be worked out from the lead are left out.
+        """
+        entries = [entry for _, entry in await self._engine.ledger.entries_of(lead_id)]
+        first = next((entry for entry in entries if isinstance(entry.fact, Received)), None)
+        if first is None or not isinstance(first.fact, Received):
+            return None
+        view = await self._engine.view(lead_id)
+        received = first.fact
+        return {
+            "lead_id": lead_id,
+            "status": view.status if view is not None else "routing",
+            "reason": view.reason if view is not None else None,
+            "source_id": received.source_id,
+            "lead_type": received.lead_type,
+            "received_at": format_instant(first.at_ns),
+            "test": received.test,
+            "duplicate_of": received.duplicate_of,
+            "copies": view.copies if view is not None else 0,
+            "payout": format_money(view.payout if view is not None else 0),
+            "postal_code": first.lead.postal_code if first.lead is not None else None,
+            "decisions": [
+                await self._decision(entries, place, entry, first.lead, contract)
+                for place, entry in enumerate(entries)
+                if isinstance(entry.fact, Decided)
+            ],
+            "deliveries": [
+                await self._delivery(entries, entry, entry.fact, first.lead)
+                for entry in entries
+                if isinstance(entry.fact, Reserved) and contract in (None, entry.fact.contract_id)
+            ],
+            "history": [line for entry in entries if (line := _history(entry)) is not None],
+        }
+
+    async def _decision(
+        self, entries: list[Entry], place: int, entry: Entry, lead: Lead | None, contract: str | None
+    ) -> dict[str, Any]:
+        fact = entry.fact
+        assert isinstance(fact, Decided)
+        winners = tuple(_reserved_next(entries, place))
+        book = await self._library.book(fact.terms_version, self._engine.book)
+        if lead is None or book is None:
+            return {
+                "terms_version": fact.terms_version,
+                "decided_at": format_instant(entry.at_ns),
+                "refusals": [],
+                "ranking": [] if isinstance(fact.ranking, str) else list(fact.ranking),
+                "winners": list(winners),
+                "mode": fact.mode,
+                "by": fact.by,
+            }
+        board = self._library.board(book, lead.lead_type, fact.mode)
+        decision, counts = as_recorded(board, lead, fact, entry.at_ns, winners, contract)
+        return {**as_json(decision), "mode": fact.mode, "by": fact.by, "others": counts}
+
+    async def _delivery(self, entries: list[Entry], entry: Entry, fact: Reserved, lead: Lead | None) -> dict[str, Any]:
+        book = await self._library.book(fact.terms_version, self._engine.book)
+        plan = book.contracts.get(fact.contract_id) if book is not None else None
+        allowed = allowances(book, plan, lead, fact.claims) if book and plan and lead is not None else []
+        settled = [one for one in entries if isinstance(one.fact, Settled) and one.fact.delivery_id == fact.delivery_id]
+        last = settled[-1].fact if settled else None
+        assert last is None or isinstance(last, Settled)
+        price = fact.price if last is None or last.price is None else last.price
+        return {
+            "delivery_id": fact.delivery_id,
+            "contract_id": fact.contract_id,
+            "buyer_id": fact.buyer_id,
+            "outcome": last.outcome if last is not None else "in_flight",
+            "reason": last.reason if last is not None else None,
+            "price": format_money(price),
+            "rank": fact.rank + 1,
+            "reserved_at": format_instant(entry.at_ns),
+            "late": last.late if last is not None else False,
+            "reference": last.reference if last is not None else None,
+            "resolved_by": last.by if last is not None else None,
+            "test": fact.test,
+            "terms_version": fact.terms_version,
+            "allowed_by": [{"rule": one.rule, "expected": one.expected, "actual": one.actual} for one in allowed],
+            "attempts": [
+                _attempt(one.fact)
+                for one in entries
+                if isinstance(one.fact, Attempted) and one.fact.delivery_id == fact.delivery_id
+            ],
+        }
+
+    # -- what is ---------------------------------------------------------------------------------
+
+    def contracts(self) -> list[dict[str, Any]]:
+        """Terms and live state of every contract, by id."""
+        plans = self._engine.book.contracts
+        return [self._contract(plans[contract_id]) for contract_id in sorted(plans)]
+
+    def contract(self, contract_id: str) -> dict[str, Any] | None:
+        """Terms and live state of one contract; None when unknown."""
+        plan = self._engine.book.contracts.get(contract_id)
+        return self._contract(plan) if plan is not None else None
+
+    def _contract(self, plan: ContractPlan) -> dict[str, Any]:
+        engine, state = self._engine, self._engine.state
+        moment = engine.moment()
+        pauses = {name: state.paused.get(name) for name in (f"contract:{plan.id}", f"buyer:{plan.buyer_id}")}
+        lifted = [
+            {
+                "subject": name,
+                "reason": pause.reason,
+                "by": pause.by,
+                "until": format_instant(pause.until_ns) if pause.until_ns is not None else None,
+            }
+            for name, pause in pauses.items()
+            if pause is not None and (pause.until_ns is None or moment.at_ns < pause.until_ns)
+        ]
+        refusals = [
+            {"code": one.code, "expected": one.expected, "actual": one.actual}
+            for one in standing(plan, state, moment, plan.price)
+        ]
+        return {
+            "contract_id": plan.id,
+            "buyer_id": plan.buyer_id,
+            "lead_type": plan.lead_type,
+            "status": plan.terms.status,
+            "paused": bool(lifted) or "paused" in (plan.terms.status, plan.buyer.status),
+            "pauses": lifted,
+            "eligible_now": not refusals,
+            "refusals": refusals,
+            "tier": plan.tier.name,
+            "price": format_money(plan.price),
+            "priority": plan.terms.priority,
+            "caps": [self._cap(plan, cap) for cap in plan.caps],
+            "ramp": self._ramp(plan),
+            "guards": [],
+            "breaker": None,
+            "in_flight": state.in_flight.get(plan.buyer_id, 0),
+            "rotation": self._rotation(plan),
+        }
+
+    def _cap(self, plan: ContractPlan, cap: CapPlan) -> dict[str, Any]:
+        state, moment = self._engine.state, self._engine.moment()
+        window = cap_window(cap, plan, moment)
+        whole = cap_used(cap, state.usage.get(cap.owner, Usage()), window)
+        held = 0
+        for one in state.held.values():
+            if not one.test and cap.owner in (f"contract:{one.contract_id}", f"buyer:{one.buyer_id}"):
+                inside = cap.per == "total" or window.start_ns <= one.at_ns < window.end_ns
+                held += (1 if cap.limit is not None else one.price) if inside else 0
+        form = str if cap.limit is not None else format_money
+        limit = cap.limit if cap.limit is not None else cap.spend
+        plain = cap.limit is not None
+        ends = None if cap.rolling or cap.per == "total" else format_instant(window.end_ns)
+        return {
+            "id": cap.id,
+            "owner": cap.owner,
+            "per": cap.per,
+            "window": "rolling" if cap.rolling else "calendar",
+            "limit": limit if plain else form(limit or 0),
+            "used": whole - held if plain else form(whole - held),
+            "held": held if plain else form(held),
+            "resets_at": ends,
+        }
+
+    def _ramp(self, plan: ContractPlan) -> dict[str, Any] | None:
+        if plan.ramp is None:
+            return None
+        state, moment = self._engine.state, self._engine.moment()
+        today = calendar_window("day", moment.at_ns, plan.zone)
+        used = state.usage.get(f"contract:{plan.id}", Usage()).leads(today.start_ns, today.end_ns)
+        limit = ramp_limit(plan, plan.ramp, state.answers.get(plan.id, Answers()), moment)
+        return {"limit": limit, "used": used, "until": plan.ramp.until, "resets_at": format_instant(today.end_ns)}
+
+    def _rotation(self, plan: ContractPlan) -> dict[str, Any]:
+        state = self._engine.state
+        usage = state.usage.get(f"contract:{plan.id}")
+        last = usage.last_at() if usage is not None else 0
+        answers = state.answers.get(plan.id)
+        turned = state.rotations.get(f"{plan.lead_type}/{plan.tier.name}")
+        return {
+            "last_sale": format_instant(last) if last else None,
+            "acceptance": round(state.acceptance(plan.id), 4),
+            "answers": answers.recent_size if answers is not None else 0,
+            "credit": turned.current.get(plan.id) if turned is not None else None,
+        }
+
+
+def _reserved_next(entries: list[Entry], place: int) -> list[str]:
+    """The contracts that won a decision: those reserved together with it, in the same moment."""
+    won = []
+    for entry in entries[place + 1 :]:
+        if not isinstance(entry.fact, Reserved) or entry.at_ns != entries[place].at_ns:
+            break
+        won.append(entry.fact.contract_id)
+    return won
+
+
+def _attempt(fact: Attempted) -> dict[str, Any]:
+    return {
+        "n": fact.n,
+        "at": format_instant(fact.sent_at_ns),
+        "took_ms": fact.took_ms,
+        "request_sha256": fact.request_sha256,
+        "status": fact.status,
+        "outcome": fact.outcome,
+        "rule": fact.rule,
+        "reason": fact.reason,
+        "detail": fact.detail,
+        "peer": fact.peer,
+    }
+
+
+def _history(entry: Entry) -> dict[str, Any] | None:
+    """One line of a lead's story, for what is neither decision nor attempt."""
+    fact, at = entry.fact, format_instant(entry.at_ns)
+    match fact:
+        case Received():
+            return {"at": at, "what": "received", "detail": f"from {fact.source_id}"}
+        case Queued():
+            return {"at": at, "what": "queued", "detail": None}
+        case Reopened():
+            return {"at": at, "what": "reopened", "detail": f"by {fact.by}"}
+        case Repeating():
+            return {"at": at, "what": "repeating", "detail": f"attempt {fact.n} of {fact.delivery_id}"}
+        case Settled():
+            return {"at": at, "what": "settled", "detail": f"{fact.delivery_id} {fact.outcome}", "by": fact.by}
+        case Ended():
+            return {"at": at, "what": "ended", "detail": fact.status + (f" ({fact.reason})" if fact.reason else "")}
+        case _:
+            return None

@@ -1,0 +1,216 @@
+"""The core's promises over random terms, leads and events."""
+
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from router.core.decide import kin_of
+from router.core.explain import every_refusal, explain, static_refusals
+from router.core.index import Board, bits
+from router.core.live import Live, identity_of
+from router.core.rules.standing import cap_used, cap_window, standing
+from router.core.rules.static import covers
+from router.core.state import State
+from router.core.usage import Usage
+from router.model.facts import Attempted, Ended, Paused, Resumed, Settled
+from router.model.lead import Lead
+from router.terms.book import Book
+from router.terms.compile import revive, stored_form
+from tests.property.worlds import STEPS, World, books, leads
+
+SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW_DATA)
+@given(books(stateless=True), st.lists(leads(), min_size=1, max_size=4))
+def test_masks_equal_the_naive_scan(book: Book, some: list[Lead]) -> None:
+    """For every lead the masks let exactly those contracts through that no static rule refuses."""
+    for standings in Live(book).modes("solar"):
+        board = standings.board
+        for lead in some:
+            covering = board.covering(lead)
+            assert {board.plans[rank].id for rank in bits(covering)} == {
+                plan.id for plan in board.plans if covers(plan, lead)
+            }
+            assert {board.plans[rank].id for rank in bits(board.passing(lead, covering))} == {
+                plan.id for plan in board.plans if not static_refusals(book, plan, lead, board.mode)
+            }
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_DATA)
+@given(books(), st.randoms(use_true_random=False), leads())
+def test_decisions_do_not_depend_on_load_order(book: Book, random: Any, lead: Lead) -> None:
+    """Buyers and contracts read in another order give the same boards, and the stored terms revive to the same Book."""
+    revived = revive(stored_form(book))
+    assert revived.version == book.version
+    shuffled = list(book.contracts.values())
+    random.shuffle(shuffled)
+    other = Board(
+        type(book)(
+            version=book.version,
+            terms=book.terms,
+            contracts={plan.id: plan for plan in shuffled},
+            by_type={"solar": tuple(shuffled)},
+            tiers=book.tiers,
+            source_by_token={},
+            buyer_by_token={},
+        ),
+        "solar",
+        "exclusive",
+    )
+    board = Board(revived, "solar", "exclusive")
+    assert [plan.id for plan in other.plans] == [plan.id for plan in board.plans]
+    assert other.passing(lead, other.covering(lead)) == board.passing(lead, board.covering(lead))
+
+
+class RoutingMachine(RuleBasedStateMachine):
+    """Leads, outcomes, clock steps, pauses, edits and restarts in any order; after each the core's promises hold."""
+
+    @initialize(book=books())
+    def begin(self, book: Book) -> None:
+        """Start with random terms and nothing sold."""
+        self.world = World(book)
+        self.number = 0
+        self.edited = False
+
+    @rule(data=st.data())
+    def a_lead_comes(self, data: st.DataObject) -> None:
+        """It is decided as the slow way decides, and every covering contract is accounted for once."""
+        world = self.world
+        self.number += 1
+        lead = data.draw(leads(self.number, world.now_ns))
+        for choice in world.ask(lead):
+            board = choice.board
+            slow = explain(board, world.state, lead, world.moment(), released_at_ns=lead.received_at_ns, choice=choice)
+            eligible = {board.plans[rank].id for rank in bits(choice.eligible)}
+            refused = {one.contract_id for one in slow.refusals}
+            assert eligible == set(slow.ranking)
+            assert not eligible & refused
+            assert eligible | refused == {plan.id for plan in board.plans}
+            assert slow.ranking[: len(choice.ranked)] == tuple(board.plans[rank].id for rank in choice.ranked)
+            assert len({board.plans[rank].buyer_id for rank in choice.winners}) == len(choice.winners)
+            kin = kin_of(world.state, lead)
+            for code, mask in choice.blocked.items():
+                for rank in bits(mask):
+                    found = every_refusal(
+                        world.book, board.plans[rank], lead, world.state, world.moment(), mode=board.mode,
+                        released_at_ns=lead.received_at_ns, kin=kin,
+                    )  # fmt: skip
+                    assert code == "below_margin" or code in {one.code for one in found}
+        world.sell(lead)
+
+    @precondition(lambda self: self.world.flying)
+    @rule(
+        which=st.integers(0, 100),
+        outcome=st.sampled_from(["accepted", "rejected", "duplicate", "failed", "in_doubt"]),
+        cheaper=st.booleans(),
+        sent=st.booleans(),
+    )
+    def a_delivery_settles(self, which: int, outcome: Any, cheaper: bool, sent: bool) -> None:
+        """Its reservation is confirmed, released once, or held."""
+        world = self.world
+        delivery_id = world.flying[which % len(world.flying)]
+        held = world.state.held[delivery_id]
+        if held.status == "in_doubt" and outcome == "in_doubt":
+            return
+        world.note(
+            Attempted(
+                delivery_id=delivery_id, n=1, sent_at_ns=0, took_ms=1, request_sha256="", outcome=outcome, rule="t",
+                sent=sent,
+            )
+        )  # fmt: skip
+        price = (held.price - cheaper) if outcome == "accepted" else None
+        world.note(Settled(delivery_id=delivery_id, outcome=outcome, price=price))
+        if outcome != "in_doubt":
+            world.flying.remove(delivery_id)
+            world.note(Ended(lead_id=held.lead_id, status="sold" if outcome == "accepted" else "unsold"))
+
+    @rule(step=st.sampled_from(STEPS))
+    def the_clock_moves(self, step: int) -> None:
+        """Forward, or the wall clock alone steps back."""
+        self.world.now_ns += step
+        self.world.steady_ns += max(step, 0)
+
+    @rule(which=st.integers(0, 100), pause=st.booleans(), buyer=st.booleans(), until=st.booleans())
+    def somebody_pauses_or_resumes(self, which: int, pause: bool, buyer: bool, until: bool) -> None:
+        """A contract or a buyer, with or without an end."""
+        world = self.world
+        plans = list(world.book.contracts.values())
+        plan = plans[which % len(plans)]
+        subject: Any = "buyer" if buyer else "contract"
+        name = plan.buyer_id if buyer else plan.id
+        if pause:
+            end = world.now_ns + STEPS[3] if until else None
+            world.note(Paused(subject=subject, id=name, reason="test", by="operator:test", until_ns=end))
+        else:
+            world.note(Resumed(subject=subject, id=name, by="operator:test"))
+
+    @rule()
+    def the_process_restarts(self) -> None:
+        """State is loaded from a snapshot; nothing of it is lost, and the boards are built anew."""
+        world = self.world
+        world.state = State.load(world.state.dump())
+        world.live = Live(world.book)
+
+    @rule(book=books())
+    def terms_are_edited(self, book: Book) -> None:
+        """Other terms come into force over the same state: what was counted stays counted."""
+        if identity_of(book) == identity_of(self.world.book):
+            self.world.book = book
+            self.world.live = Live(book)
+            self.edited = True
+
+    @invariant()
+    def remembered_standings_are_true(self) -> None:
+        """What the boards remember equals asking every contract now."""
+        world = getattr(self, "world", None)
+        for standings in world.live.modes("solar") if world is not None else ():
+            board = standings.board
+            blocked = standings.blocking(board.all, world.state, world.moment())
+            for rank, plan in enumerate(board.plans):
+                now = next(standing(plan, world.state, world.moment(), board.prices[rank]), None)
+                assert bool(blocked >> rank & 1) == (now is not None), (plan.id, now, standings.finding(rank))
+                if now is not None:
+                    found = standings.finding(rank)
+                    assert found is not None
+                    assert found.code == now.code
+                    assert standings.by_code[now.code] >> rank & 1
+
+    @invariant()
+    def no_cap_is_overshot(self) -> None:
+        """confirmed + held <= limit in every window, as long as nobody lowered a limit."""
+        world = getattr(self, "world", None)
+        if world is None or self.edited:
+            return
+        for plan in world.book.contracts.values():
+            for cap in plan.caps:
+                window = cap_window(cap, plan, world.moment())
+                used = cap_used(cap, world.state.usage.get(cap.owner, Usage()), window)
+                limit = cap.limit if cap.limit is not None else cap.spend
+                assert limit is not None
+                assert used <= limit, (plan.id, cap, used)
+            assert world.state.in_flight.get(plan.buyer_id, 0) <= plan.buyer.max_in_flight
+
+    @invariant()
+    def the_fold_is_the_same_at_every_prefix(self) -> None:
+        """Folding a snapshot and the facts after it equals folding all facts."""
+        world = getattr(self, "world", None)
+        if world is None or not world.entries:
+            return
+        half = len(world.entries) // 2
+        whole = State(world.state.identity)
+        for entry in world.entries[:half]:
+            whole.apply(entry)
+        rest = State.load(whole.dump())
+        for entry in world.entries[half:]:
+            whole.apply(entry)
+            rest.apply(entry)
+        assert whole.dump() == rest.dump() == world.state.dump()
+
+
+RoutingMachine.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=SLOW_DATA
+)
+TestRouting = RoutingMachine.TestCase
