@@ -44,6 +44,8 @@ def state_code(text: str, country: str = "US") -> str | None:
     table = _TABLES.get(country)
     if table is None:
         return None
+    if text in table:
+        return text
     code = text.strip().upper()
     if code in table:
         return code

@@ -1,12 +1,11 @@
 """Bytes -> a dictionary, strictly: what two parsers could read differently is refused.
 
 `msgspec` does the reading: it refuses invalid UTF-8, lone surrogates, NaN and numbers out of range, but lets the
-last of two equal keys win, and says nothing of control characters or depth. Those are looked for here, cheaply
-first: the plain body is cleared by counting bytes, and only one that cannot be cleared so is looked at closely.
+last of two equal keys win, and says nothing of control characters or depth. Those are found here without reading the
+body a second time.
 
-Why counting finds every duplicate: each member of an object has one colon behind its key. Where no white space stands
-before a colon, `":` stands in the bytes at least once a member (more often when text holds it too). Equal keys make
-the decoded members fewer than those written, so as many decoded members as `":` means that no key was lost.
+How a lost key shows: two quotation marks stand in the bytes for each key and each text, besides those that are
+escaped. The decoded keys and texts, counted, account for all of them exactly when no key was given twice.
 """
 
 import json
@@ -28,28 +27,26 @@ MULTILINE: Final = frozenset({"consent.text", "consent_text"})
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_TEXT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_SPACED_COLONS: Final = (b" :", b"\n:", b"\t:", b"\r:")
 #: How a control character can stand in JSON: as an escape, or as DEL or one of U+0080 to U+009F in UTF-8.
 _MAYBE_CONTROL: Final = re.compile(rb"\\(?:[bfnrt]|u00[01789])|\x7f|\xc2[\x80-\x9f]")
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 _decode: Final = msgspec.json.Decoder().decode
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
     """A JSON object. Raises BodyError: 400 not JSON or deeper than 32, 422 duplicate keys or control characters."""
-    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _too_deep(body):
-        raise BodyError(400, "too_deep", f"JSON is nested deeper than {DEPTH_MAX} levels.")
     try:
         parsed = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BodyError(400, "not_json", f"The body is not JSON{_position(error)}.") from None
+    escapes = b"\\" in body
+    if _marks(body, escapes=escapes) != 2 * _keys_and_texts(parsed, 1):
+        _refuse_duplicate_keys(body)
     if type(parsed) is not dict:
         raise BodyError(422, "not_an_object", "The body is JSON, but not an object.")
-    if _may_repeat_keys(body, parsed):
-        _refuse_duplicate_keys(body)
-    if _MAYBE_CONTROL.search(body):
+    if (escapes or not body.isascii() or b"\x7f" in body) and _MAYBE_CONTROL.search(body):
         _refuse_control_characters(parsed)
     return parsed
 
@@ -76,31 +73,30 @@ def _position(error: Exception) -> str:
     return f": it stops making sense at byte {found[1]}" if found else ""
 
 
-def _too_deep(body: bytes) -> bool:
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > DEPTH_MAX:
-            return True
-    return False
+def _too_deep() -> BodyError:
+    return BodyError(400, "too_deep", f"JSON is nested deeper than {DEPTH_MAX} levels.")
 
 
-def _may_repeat_keys(body: bytes, parsed: dict[str, Any]) -> bool:
-    """False only when it is certain that no object holds a key twice."""
-    if any(spaced in body for spaced in _SPACED_COLONS):
-        return True
-    return body.count(b'":') != _members(parsed)
+def _marks(body: bytes, *, escapes: bool) -> int:
+    """How many quotation marks open or close a key or a text."""
+    if not escapes:
+        return body.count(b'"')
+    unescaped = body.replace(b"\\\\", b"")
+    return unescaped.count(b'"') - unescaped.count(b'\\"')
 
 
-def _members(value: Any) -> int:
-    """How many members the objects in a value have together."""
-    if type(value) is dict:
-        count, inner = len(value), value.values()
-    else:
-        count, inner = 0, value
-    for part in inner:
-        if type(part) is dict or type(part) is list:
-            count += _members(part)
+def _keys_and_texts(value: Any, depth: int) -> int:
+    """How many keys and texts a value holds. Raises BodyError when it is nested too deep."""
+    if type(value) is not dict and type(value) is not list:
+        return int(type(value) is str)
+    if depth > DEPTH_MAX:
+        raise _too_deep()
+    count = len(value) if type(value) is dict else 0
+    for part in value.values() if type(value) is dict else value:
+        if type(part) is str:
+            count += 1
+        elif type(part) is dict or type(part) is list:
+            count += _keys_and_texts(part, depth + 1)
     return count
 
 
@@ -111,12 +107,12 @@ class _Members(list[tuple[str, Any]]):
 def _refuse_duplicate_keys(body: bytes) -> None:
     # The numbers do not matter here, and Python's own limits on them must not.
     whole = json.loads(body.decode(), object_pairs_hook=_Members, parse_int=len, parse_float=len)
-    repeated = dict.fromkeys(_repeated(whole, ""))
-    if repeated:
-        raise _duplicates(repeated)
+    raise _duplicates(dict.fromkeys(_repeated(whole, "", 1)))
 
 
-def _repeated(value: Any, path: str) -> Iterator[str]:
+def _repeated(value: Any, path: str, depth: int) -> Iterator[str]:
+    if depth > DEPTH_MAX and isinstance(value, list):
+        raise _too_deep()
     if isinstance(value, _Members):
         seen: set[str] = set()
         for key, inner in value:
@@ -124,10 +120,10 @@ def _repeated(value: Any, path: str) -> Iterator[str]:
             if key in seen:
                 yield place
             seen.add(key)
-            yield from _repeated(inner, place)
+            yield from _repeated(inner, place, depth + 1)
     elif isinstance(value, list):
         for at, inner in enumerate(value):
-            yield from _repeated(inner, f"{path}[{at}]")
+            yield from _repeated(inner, f"{path}[{at}]", depth + 1)
 
 
 def _duplicates(paths: Iterable[str]) -> BodyError:
@@ -136,25 +132,24 @@ def _duplicates(paths: Iterable[str]) -> BodyError:
 
 
 def _refuse_control_characters(parsed: dict[str, Any]) -> None:
-    paths = dict.fromkeys(_with_control_characters(parsed, ""))
+    paths: list[str] = []
+    _find_control_characters(parsed, "", paths)
     if paths:
-        errors = [
-            FieldError(shown_name(path), "control_character", "holds a control character, which text may not")
-            for path in paths
-        ]
+        message = "holds a control character, which text may not"
+        errors = [FieldError(shown_name(path), "control_character", message) for path in dict.fromkeys(paths)]
         raise BodyError(422, "control_character", "Text holds control characters.", errors)
 
 
-def _with_control_characters(value: Any, path: str) -> Iterator[str]:
+def _find_control_characters(value: Any, path: str, found: list[str]) -> None:
     if type(value) is str:
         if (_CONTROL_IN_TEXT if path in MULTILINE else _CONTROL).search(value):
-            yield path
+            found.append(path)
     elif type(value) is dict:
         for key, inner in value.items():
             place = f"{path}.{key}" if path else key
             if _CONTROL.search(key):
-                yield place
-            yield from _with_control_characters(inner, place)
+                found.append(place)
+            _find_control_characters(inner, place, found)
     elif type(value) is list:
         for at, inner in enumerate(value):
-            yield from _with_control_characters(inner, f"{path}[{at}]")
+            _find_control_characters(inner, f"{path}[{at}]", found)

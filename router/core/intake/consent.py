@@ -39,11 +39,17 @@ def read_sellers(raw: Any) -> tuple[str, ...] | None:
     """A list of names, or one text with `;` or `|` between them (a comma belongs to "Acme, Inc.")."""
     if type(raw) is str:
         raw = raw.replace("|", ";").split(";")
-    if type(raw) is not list or not all(type(name) is str for name in raw):
+    if type(raw) is not list:
         raise Wrong("wrong_type", "is not a list of names")
     if len(raw) > _SELLERS_MAX:
         raise Wrong("too_long", f"names more than {_SELLERS_MAX} sellers")
-    return tuple(name.strip() for name in raw if name.strip()) or None
+    names: list[str] = []
+    for name in raw:
+        if type(name) is not str:
+            raise Wrong("wrong_type", "is not a list of names")
+        if stripped := name.strip():
+            names.append(stripped)
+    return tuple(names) or None
 
 
 _READS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -77,9 +83,11 @@ def read_consent(
             continue
         if value is not None:
             found[key] = value
-    if "given_at" in found:
-        given_at = found.pop("given_at")
+    if not found:
+        return None
+    given_at = found.pop("given_at", None)
+    if given_at is not None and given_at > received_at_ns:
         if given_at > received_at_ns + CLOCK_SKEW_NS:
             errors.append(FieldError("consent.given_at", "in_future", "lies more than 5 minutes ahead"))
-        found["given_at_ns"] = min(given_at, received_at_ns)
-    return Consent(**found) if found else None
+        given_at = received_at_ns
+    return Consent(given_at_ns=given_at, **found)

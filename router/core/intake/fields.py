@@ -36,15 +36,16 @@ _Check = Callable[[Any], None]
 def compile_field(terms: FieldTerms) -> Read:
     """`(what came in, the lead's country) -> Value or None`; it raises Wrong when the field is at fault."""
     read = _READS[terms.type]
-    checks = _checks(terms)
-    if not checks:
-        return read
+    for check in _checks(terms):
+        read = _checked(read, check)
+    return read
 
+
+def _checked(read: Read, check: _Check) -> Read:
     def read_and_check(raw: Any, country: str) -> Value | None:
         value = read(raw, country)
         if value is not None:
-            for check in checks:
-                check(value)
+            check(value)
         return value
 
     return read_and_check

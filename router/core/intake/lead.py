@@ -216,23 +216,30 @@ def _read_fields(
     reads = schema.reads
     for name, raw in incoming.items():
         read = reads.get(name)
-        if read is None and schema.unknown_fields == "refuse":
-            errors.append(_unknown(f"fields.{name}", name))
-        elif raw is not None and raw != "" and not (read is None and schema.unknown_fields == "drop"):
-            try:
-                value = _as_it_came(raw) if read is None else read(raw, country)
-            except Wrong as wrong:
-                errors.append(FieldError(f"fields.{shown_name(name)}", wrong.code, wrong.message))
-                at_fault.add(name)
-            else:
-                if value is not None:
-                    fields[name] = value
+        if read is None:
+            if schema.unknown_fields == "refuse":
+                errors.append(_unknown(f"fields.{name}", name))
+            if schema.unknown_fields != "keep":
+                continue
+            read = _as_it_came
+        if raw is None or raw == "":
+            continue
+        try:
+            value = read(raw, country)
+        except Wrong as wrong:
+            errors.append(FieldError(f"fields.{shown_name(name)}", wrong.code, wrong.message))
+            at_fault.add(name)
+            continue
+        if value is not None:
+            fields[name] = value
+    if schema.required <= fields.keys():
+        return fields
     for name in sorted(schema.required - fields.keys() - at_fault):
         errors.append(FieldError(f"fields.{name}", "required", "is missing"))
     return fields
 
 
-def _as_it_came(raw: Any) -> Value | None:
+def _as_it_came(raw: Any, _country: str) -> Value | None:
     """A field the lead type does not know and keeps: text, number or boolean."""
     if type(raw) is str:
         return raw.strip() or None

@@ -24,7 +24,7 @@ _LENGTH_MAX: Final = 1000
 def read_email(text: str) -> str:
     """An e-mail address in lower case. Raises Wrong."""
     address = text.lower()
-    if len(address) <= _PLAIN_MAX and address.isascii():
+    if len(text) <= _PLAIN_MAX and text.isascii():
         match = _PLAIN.fullmatch(address)
         if match is not None and address.index("@") <= _LOCAL_MAX and match[1] not in _RESERVED:
             return address

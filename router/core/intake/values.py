@@ -53,9 +53,9 @@ _ISO_COUNTRIES: Final = frozenset(_ISO_COUNTRIES_TEXT.split())
 
 def read_text(raw: Any, _country: str = "") -> str | None:
     """`string` and `enum`: text without the white space around it."""
-    if type(raw) is not str:
-        raise Wrong("wrong_type", _NOT_TEXT)
-    return raw.strip() or None
+    if type(raw) is str:
+        return raw.strip() or None
+    raise Wrong("wrong_type", _NOT_TEXT)
 
 
 def read_phone_number(raw: Any, country: str) -> str | None:
