@@ -250,6 +250,15 @@ class MemoryLedger:
         """The lead a delivery belongs to."""
         return self._lead_of.get(delivery_id)
 
+    async def deliveries_of(self, buyer_id: str, since_ns: int, *, limit: int = 500) -> list[tuple[str, str]]:
+        """A buyer's deliveries, oldest first."""
+        found = [
+            (entry.fact.delivery_id, entry.fact.lead_id)
+            for entry in self._entries
+            if isinstance(entry.fact, Reserved) and entry.fact.buyer_id == buyer_id and entry.at_ns >= since_ns
+        ]
+        return found[:limit]
+
     async def terms(self, version: str) -> bytes | None:
         """The terms of that version."""
         return self._terms.get(version)

@@ -130,6 +130,12 @@ class Ledger(Protocol):
     async def lead_of(self, delivery_id: str) -> str | None:
         """The lead id that a delivery belongs to; none if unknown."""
 
+    async def deliveries_of(self, buyer_id: str, since_ns: int, *, limit: int = 500) -> list[tuple[str, str]]:
+        """(delivery id, lead id) of a buyer's deliveries reserved since then, oldest first, at most `limit`.
+
+        Found by the time in their ids, which are UUIDv7.
+        """
+
     async def search(
         self,
         *,

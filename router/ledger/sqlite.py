@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from router.ledger import snapshots, tables
+from router.ledger import deliveries, snapshots, tables
 from router.ledger.anchor import Anchor, Head
 from router.ledger.lock import StateLock
 from router.ledger.opening import open_writer, translated
@@ -221,7 +221,7 @@ class SqliteLedger:
         """Every fact after `seq`, in slices, the chain checked on the way. See `protocol.Ledger.facts_after`."""
         value = await self._read(tables.hash_at, seq)
         if value is None:
-            raise tables.damaged_fact(seq)
+            raise tables.damaged_facts(seq, seq)
         at = Head(seq, value)
         while True:
             entries, at = await self._read(tables.read_slice, at, _FACTS_SLICE)
@@ -240,6 +240,10 @@ class SqliteLedger:
     async def lead_of(self, delivery_id: str) -> str | None:
         """The lead a delivery belongs to."""
         return await self._read(tables.lead_of, delivery_id)
+
+    async def deliveries_of(self, buyer_id: str, since_ns: int, *, limit: int = 500) -> list[tuple[str, str]]:
+        """A buyer's deliveries, oldest first."""
+        return await self._read(deliveries.deliveries_of, buyer_id, since_ns, limit)
 
     async def terms(self, version: str) -> bytes | None:
         """The terms of that version."""
