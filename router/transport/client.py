@@ -1,0 +1,300 @@
+"""The exchange with a buyer: our own request bytes, aiohttp's connector and response parser.
+
+aiohttp's ClientSession is not used: it sends PUT, GET and DELETE a second time when a kept connection drops, costs
+several times as much, and does not say what was written when it fails (docs/decisions/0004-aiohttp.md). What is used
+of aiohttp is what ClientSession itself stands on; a conformance suite holds the two to the same answers.
+"""
+
+import asyncio
+import errno
+import os
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import EofStream, StreamReader
+from msgspec import structs
+
+from router.clock import Clock, SystemClock
+from router.model.delivery import FailureKind, HttpRequest, HttpResponse, TransportFailure
+from router.model.times import NS_S
+from router.terms.schema import Network
+from router.transport.guard import CURRENT_DIAL, Dial, Policy
+from router.transport.lanes import IDLE_S, Lane, Origin
+from router.transport.resolver import LookUp, LookUps, system_look_up
+from router.transport.wire import encode
+
+BODY_MAX: Final = 64 * 1024
+#: A buyer's `max_in_flight` when its terms say nothing.
+CONNECTIONS_MAX: Final = 64
+_HEAD_LINE_MAX: Final = 8190
+_HEADERS_MAX: Final = 128
+
+
+def tls_context(extra_ca: str | None = None) -> ssl.SSLContext:
+    """Verification by the system's certificate store, plus the PEM file `extra_ca`; TLS 1.2 or later."""
+    context = ssl.create_default_context()
+    if extra_ca is not None:
+        context.load_verify_locations(cafile=extra_ca)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Attempt:
+    """What is known about one attempt while it runs."""
+
+    __slots__ = ("connection", "dial", "secure", "written")
+
+    def __init__(self) -> None:
+        self.dial = Dial()
+        self.secure = False
+        self.written = False  # from right before the first byte is handed over
+        self.connection: Connection | None = None
+
+
+class AiohttpTransport:
+    """`Transport` over the network."""
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        clock: Clock | None = None,
+        connections_max: Callable[[str], int] = lambda lane: CONNECTIONS_MAX,
+        look_up: LookUp = system_look_up,
+        extra_ca: str | None = None,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        """`connections_max` gives a lane's connections at most (its buyer's `max_in_flight`); `update` asks again."""
+        self._policy = Policy.of(network)
+        self._mono_ns = (clock or SystemClock()).mono_ns
+        self._connections_max = connections_max
+        self._look_ups = LookUps(look_up)
+        self._tls = tls_context(extra_ca)
+        self._idle_s = idle_s
+        self._lanes: dict[str, Lane] = {}
+        self._leaving: set[asyncio.Task[None]] = set()  # lanes of former terms, closing
+
+    async def send(self, lane: str, request: HttpRequest) -> HttpResponse | TransportFailure:
+        """One attempt, written at most once; see `Transport.send`."""
+        began_ns = self._mono_ns()
+        attempt = Attempt()
+        home = self._lane(lane)
+        home.busy += 1
+        try:
+            ended = await self._exchange(home, request, attempt)
+        finally:
+            home.busy -= 1
+            if home.retired and not home.busy:
+                self._leave(home)
+        return structs.replace(ended, took_ns=self._mono_ns() - began_ns)
+
+    def update(self, network: Network) -> None:
+        """New terms: lanes whose rules changed start anew; attempts under way end as they began."""
+        policy = Policy.of(network)
+        changed = policy != self._policy
+        self._policy = policy
+        for name, lane in list(self._lanes.items()):
+            if changed or lane.connections_max != self._connections_max(name):
+                del self._lanes[name]
+                lane.retired = True
+                if not lane.busy:
+                    self._leave(lane)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        lanes, self._lanes = self._lanes, {}
+        for lane in lanes.values():
+            await lane.close()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    def _lane(self, name: str) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(
+                self._policy,
+                self._look_ups,
+                self._tls,
+                self._mono_ns,
+                connections_max=self._connections_max(name),
+                idle_s=self._idle_s,
+            )
+        return lane
+
+    def _leave(self, lane: Lane) -> None:
+        task = asyncio.get_running_loop().create_task(lane.close())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _exchange(self, lane: Lane, request: HttpRequest, attempt: Attempt) -> HttpResponse | TransportFailure:
+        """Connect, write, read. Whatever goes wrong becomes a failure; the connection never outlives a doubt."""
+        try:
+            origin, target = lane.locate(request.url)
+            data = encode(request, origin.host, target)
+        except ValueError as error:
+            return TransportFailure(kind="no_connection", detail=f"nothing was sent: {_words(error)}")
+        if not (origin.secure or self._policy.allow_http):
+            return TransportFailure(
+                kind="blocked_address", detail="plain http is not allowed: use https, or set allow_http in [network]"
+            )
+        attempt.secure = origin.secure
+        try:
+            return await _in_time(lane, origin, request, data, attempt)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if attempt.written or task is None or task.cancelling():
+                raise
+            return TransportFailure(kind="no_connection", detail="the router closed its connections")
+        except Exception as error:  # everything that is not foreseen is an honest failure too
+            return _failure(error, attempt)
+        finally:
+            if attempt.connection is not None:
+                attempt.connection.close()
+
+
+async def _in_time(lane: Lane, origin: Origin, request: HttpRequest, data: bytes, attempt: Attempt) -> HttpResponse:
+    """The exchange inside its two bounds. Raises TimeoutError and whatever aiohttp and the system raise."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + request.timeout_ns / NS_S
+    CURRENT_DIAL.set(attempt.dial)
+    async with asyncio.timeout_at(min(end, loop.time() + request.connect_timeout_ns / NS_S)) as bound:
+        connection = attempt.connection = await lane.connection(origin, attempt.dial)
+        bound.reschedule(end)
+        protocol, transport = connection.protocol, connection.transport
+        assert protocol is not None
+        assert transport is not None
+        protocol.set_response_params(
+            skip_payload=request.method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_bufsize=BODY_MAX,
+            max_line_size=_HEAD_LINE_MAX,
+            max_field_size=_HEAD_LINE_MAX,
+            max_headers=_HEADERS_MAX,
+        )
+        attempt.written = True
+        transport.write(data)
+        return await _answer(protocol, transport, attempt)
+
+
+async def _answer(protocol: ResponseHandler, transport: asyncio.Transport, attempt: Attempt) -> HttpResponse:
+    """Read the answer; the connection is kept for the next attempt only after a whole one."""
+    peer = _peer(transport)
+    message, payload = await _final_message(protocol)
+    body, whole = await _body(payload)
+    if whole and not transport.get_write_buffer_size():
+        assert attempt.connection is not None
+        attempt.connection.release()
+        attempt.connection = None
+    return HttpResponse(
+        status=message.code,
+        headers=tuple(
+            [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in message.raw_headers]
+        ),
+        body=body,
+        truncated=not whole,
+        peer=peer,
+    )
+
+
+async def _final_message(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
+    """The head of the answer, informational ones (100 Continue, 103 Early Hints) left behind."""
+    while True:
+        message, payload = await protocol.read()
+        if not 100 <= message.code <= 199 or message.code == 101:
+            return message, payload
+
+
+async def _body(payload: StreamReader) -> tuple[bytes, bool]:
+    """The body, at most BODY_MAX bytes of it, and whether that is all."""
+    chunk = await payload.readany()
+    if payload.at_eof() and len(chunk) <= BODY_MAX:
+        return chunk, True
+    parts, size = [chunk], len(chunk)
+    while chunk and size <= BODY_MAX:
+        chunk = await payload.readany()
+        parts.append(chunk)
+        size += len(chunk)
+    return b"".join(parts)[:BODY_MAX], size <= BODY_MAX
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    """The address connected to: `203.0.113.9:443`, `[2001:db8::9]:443`."""
+    name = transport.get_extra_info("peername")
+    if not name:
+        return ""
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+def _failure(error: Exception, attempt: Attempt) -> TransportFailure:
+    """What an exception says about the lead: can the buyer have it?"""
+    if not attempt.written:
+        kind, detail = _before_writing(error, attempt)
+        return TransportFailure(kind=kind, detail=detail)
+    kind, detail = _after_writing(error)
+    transport = attempt.connection.transport if attempt.connection is not None else None
+    return TransportFailure(kind=kind, detail=detail, peer=_peer(transport) if transport is not None else "")
+
+
+_STAGE_KIND: Final[dict[str, tuple[FailureKind, str]]] = {
+    "waiting": ("no_connection", "no connection of this buyer became free in time"),
+    "dns": ("dns", "the name was not resolved in time"),
+    "connect": ("connect", "no connection in time"),
+    "tls": ("tls", "the TLS handshake did not end in time"),
+}
+
+
+def _before_writing(error: Exception, attempt: Attempt) -> tuple[FailureKind, str]:
+    dial = attempt.dial
+    if dial.refused is not None and not dial.sockets:
+        return "blocked_address", f"{dial.refused} is not reached unless [network] allow_private names it"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "dns", _words(error.os_error)
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "tls", _tls_words(error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        lost = isinstance(error.os_error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError)
+        if attempt.secure and lost:
+            return "tls", "the connection was lost during the TLS handshake"
+        return "connect", _words(error.os_error)
+    if isinstance(error, TimeoutError):
+        stage = dial.stage
+        return _STAGE_KIND[stage if attempt.secure or stage != "tls" else "connect"]
+    return "no_connection", f"nothing was sent: {type(error).__name__}"
+
+
+def _after_writing(error: Exception) -> tuple[FailureKind, str]:
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "connection_lost", "the connection was closed before an answer"
+    if isinstance(error, TimeoutError):
+        return "read_timeout", "no whole answer in time"
+    if isinstance(error, HttpProcessingError) or isinstance(error.__cause__, HttpProcessingError):
+        return "bad_answer", f"the answer is not HTTP: {type(error.__cause__ or error).__name__}"
+    if isinstance(error, aiohttp.ClientError | OSError | EofStream):
+        return "connection_lost", f"the connection was lost: {_os_words(error)}"
+    return "crash", f"unforeseen: {type(error).__name__}"
+
+
+def _words(error: BaseException) -> str:
+    """An error's own words: those of the system, or what we wrote ourselves. Never any part of a request or answer."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
+
+
+def _os_words(error: BaseException) -> str:
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number is not None and number in errno.errorcode else "in the middle of the answer"
+
+
+def _tls_words(error: aiohttp.ClientSSLError) -> str:
+    inner: BaseException = getattr(error, "certificate_error", None) or error.os_error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"the certificate is not trusted: {inner.verify_message}"
+    return f"TLS failed: {getattr(inner, 'reason', None) or type(inner).__name__}"
