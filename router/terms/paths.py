@@ -70,8 +70,9 @@ def _known_functions(node: Mapping[str, Any]) -> None:
         known = Functions.FUNCTION_TABLE.get(node["value"])
         if known is None:
             raise PathError(f"there is no function {node['value']}() in JMESPath")
-        wanted, given = len(known[1]["signature"] or ()), len(node["children"])
-        if given < wanted or (given > wanted and not any(part.get("variadic") for part in known[1]["signature"])):
+        signature: Sequence[Mapping[str, Any]] = known["signature"]
+        wanted, given = len(signature), len(node["children"])
+        if given < wanted or (given > wanted and not any(part.get("variadic") for part in signature)):
             raise PathError(f"{node['value']}() wants {wanted} arguments, not {given}")
     for child in node.get("children", ()):
         if isinstance(child, dict):

@@ -22,6 +22,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from router.model.codes import Outcome
@@ -309,7 +310,11 @@ def _rule(rule: ResponseRule, place: str, problems: list[Problem]) -> tuple[Rule
 
 
 @lru_cache(maxsize=4096)
-def _compiled(responses: tuple[ResponseRule, ...]) -> tuple[Rules | None, tuple[Problem, ...]]:
+def _compiled(encoded: bytes) -> tuple[Rules | None, tuple[Problem, ...]]:
+    """The rules of an endpoint from their JSON: many endpoints share one set. JSON keeps `1`, `1.0` and `true` apart,
+    which are one key to a dictionary.
+    """
+    responses = msgspec.json.decode(encoded, type=tuple[ResponseRule, ...])
     problems: list[Problem] = []
     found = [_rule(rule, f"responses[{index}]", problems) for index, rule in enumerate(responses)]
     kept = [pair for pair in found if pair is not None]
@@ -355,5 +360,5 @@ def _dead(rule: Rule, ask: _Ask, earlier: Sequence[tuple[Rule, _Ask]]) -> Proble
 
 def compile_rules(responses: tuple[ResponseRule, ...]) -> tuple[Rules | None, list[Problem]]:
     """The rules of an endpoint -> (rules, warnings), or (None, every problem); keys are relative to the endpoint."""
-    rules, problems = _compiled(responses)
+    rules, problems = _compiled(msgspec.json.encode(responses))
     return rules, list(problems)

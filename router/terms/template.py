@@ -14,10 +14,8 @@ What the specification leaves open is decided here:
 * Names of our own (`price`, `lead_id`, ...) win over a lead field of the same name.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -35,7 +33,6 @@ from router.terms.schema import FieldTerms, LeadType
 Tree = str | int | float | bool | None | list["Tree"] | dict[str, "Tree"]
 
 _PERSONAL_TYPES: Final = frozenset(("string", "phone", "email", "date", "url", "ip"))
-_INTEGERS: Final = range(-(2**63), 2**64)
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -393,7 +390,8 @@ class _Work:
             return self.table(value, key)
         if isinstance(value, list | tuple):
             return _listing([self.node(child, f"{key}[{index}]") for index, child in enumerate(value)])
-        return self.constant(value, key)
+        assert value is None or isinstance(value, bool | int | float), f"a {type(value).__name__} in a body"
+        return value
 
     def leaf(self, text: str, key: str) -> "Node | Tree":
         if text.startswith("secret:"):
@@ -415,20 +413,6 @@ class _Work:
                 self.wrong(place, "a key is not a template", "Put the placeholder into the value")
             children[name] = self.node(child, place)
         return _table(children)
-
-    def constant(self, value: object, key: str) -> Tree:
-        if isinstance(value, datetime | date | time):
-            return value.isoformat()
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, int):
-            if value not in _INTEGERS:
-                self.wrong(key, "a number beyond 64 bits cannot be sent", "Write it as text")
-            return value
-        assert isinstance(value, float), f"a {type(value).__name__} in a body"
-        if not math.isfinite(value):
-            self.wrong(key, "infinity and NaN cannot be sent", "Write a number, or text")
-        return value
 
 
 def _chain(get: Getter, steps: tuple[Step, ...]) -> Getter:

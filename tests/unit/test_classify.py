@@ -1,0 +1,189 @@
+"""What an answer means when no rule of the endpoint holds, and what a rule may and may not say."""
+
+from typing import Any, get_args
+
+import pytest
+
+from router.buyers.auth import Message, SecretUnusableError, prove, unusable_secrets
+from router.buyers.classify import classify
+from router.buyers.ping import read_bid
+from router.model.delivery import CERTAIN_FAILURES, FailureKind, TransportFailure, Verdict
+from router.model.times import NS_DAY, NS_S
+from router.terms.schema import Auth
+from tests.endpoints import SOLD, answer, plan
+
+ENDPOINT = plan()
+
+
+def of(status: int, body: str = "", **headers: str) -> Verdict:
+    """The verdict on an answer that no rule of the endpoint knows."""
+    return classify(ENDPOINT, answer(body, status, **headers), after_doubt=False)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "outcome", "reason", "healthy"),
+    [
+        ((200, 201, 204, 299), "in_doubt", "unclassified", False),
+        ((302, 303), "in_doubt", "redirect", False),
+        ((301, 307, 308), "failed", "redirect", False),
+        ((401, 403), "failed", "auth", True),
+        ((404, 405), "failed", "gone", False),
+        ((410,), "failed", "gone", True),
+        ((400, 402, 406, 409, 422, 418, 499), "failed", "contract", False),
+        ((500, 501, 502, 504, 599), "in_doubt", "server_error", False),
+        ((100, 199, 300, 304, 305, 306, 399, 600, 999, 0), "in_doubt", "unexpected_status", False),
+    ],
+)
+def test_the_table(statuses: tuple[int, ...], outcome: str, reason: str, healthy: bool) -> None:
+    """Each row of SPEC section 4; none of them ever says accepted, and none but retry.on may be tried again."""
+    for status in statuses:
+        verdict = of(status)
+        assert (verdict.outcome, verdict.reason, verdict.healthy) == (outcome, reason, healthy), status
+        assert not verdict.retryable
+        assert verdict.pause == (status == 410)
+        assert verdict.auth_failed == (status in (401, 403))
+        assert verdict.rule.startswith("table:")
+
+
+def test_no_status_is_a_sale_by_itself() -> None:
+    """Whatever the status, an answer that no rule knows is never accepted, rejected or duplicate."""
+    assert {of(status).outcome for status in range(1000)} == {"failed", "in_doubt"}
+
+
+def test_statuses_of_retry_on() -> None:
+    """They are certain failures that may be tried again; the table behind them is not asked."""
+    for status, healthy in ((429, True), (503, False)):
+        verdict = of(status)
+        assert (verdict.outcome, verdict.retryable, verdict.healthy) == ("failed", True, healthy)
+    listed = plan(retry={"on": [401, 500]})
+    assert classify(listed, answer(status=500), after_doubt=False).outcome == "failed"
+    assert classify(listed, answer(status=429), after_doubt=False).reason == "contract"
+    assert not classify(listed, answer(status=401), after_doubt=False).auth_failed
+
+
+@pytest.mark.parametrize("kind", get_args(FailureKind))
+def test_failures_of_transport(kind: Any) -> None:
+    """Before any byte was written it is certain; afterwards it is in doubt; only our own crash spares the breaker."""
+    verdict = classify(ENDPOINT, TransportFailure(kind=kind, detail="x"), after_doubt=False)
+    certain = kind in CERTAIN_FAILURES
+    assert (verdict.outcome, verdict.retryable) == (("failed", True) if certain else ("in_doubt", False))
+    assert verdict.healthy == (kind == "crash")
+    assert verdict.rule == f"transport:{kind}"
+
+
+def test_a_truncated_body_is_in_doubt() -> None:
+    """Part of an answer is no answer: not even a rule that would hold for the part is tried, nor the status."""
+    for status in (200, 404, 503):
+        given = answer('{"status":"accepted"}', status, truncated=True)
+        assert classify(ENDPOINT, given, after_doubt=False).outcome == "in_doubt"
+
+
+def test_rules_come_before_the_table() -> None:
+    """A rule decides whatever the status, and the breaker hears that the endpoint answered."""
+    for status in (200, 302, 404, 410, 429, 500, 503):
+        verdict = classify(ENDPOINT, answer('{"status":"accepted"}', status), after_doubt=False)
+        assert (verdict.outcome, verdict.rule, verdict.healthy, verdict.pause) == (
+            "accepted",
+            "responses[0]",
+            True,
+            False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "retryable", "healthy"),
+    [
+        ("failed", 200, False, True),
+        ("failed", 503, True, False),
+        ("in_doubt", 503, False, False),
+        ("rejected", 503, False, True),
+    ],
+)
+def test_what_rules_may_say(outcome: str, status: int, retryable: bool, healthy: bool) -> None:
+    """`failed` by a rule may be tried again only where retry.on lists the status too."""
+    endpoint = plan(responses=[SOLD, {"when": {"keyword": "busy"}, "outcome": outcome}])
+    verdict = classify(endpoint, answer("busy", status), after_doubt=False)
+    assert (verdict.outcome, verdict.retryable, verdict.healthy) == (outcome, retryable, healthy)
+
+
+def test_a_duplicate_after_doubt_is_a_sale() -> None:
+    """The buyer has it from our own first attempt."""
+    endpoint = plan(responses=[SOLD, {"when": {"keyword": "dup"}, "outcome": "duplicate", "price": "price"}])
+    given = answer('{"x":"dup","price":"9.99"}')
+    assert classify(endpoint, given, after_doubt=False).outcome == "duplicate"
+    after = classify(endpoint, given, after_doubt=True)
+    assert (after.outcome, after.price) == ("accepted", 999)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry_after": "7"}, 7),
+        ({"retry_after": " 0 "}, 0),
+        ({"retry_after": "99999999999999999999"}, 86_400),
+        ({"retry_after": "Tue, 24 Nov 2026 12:00:30 GMT", "date": "Tue, 24 Nov 2026 12:00:00 GMT"}, 30),
+        ({"retry_after": "Tue, 24 Nov 2026 11:00:00 GMT", "date": "Tue, 24 Nov 2026 12:00:00 GMT"}, 0),
+        ({"retry_after": "Tue, 24 Nov 2099 11:00:00 GMT", "date": "Tue, 24 Nov 2026 12:00:00 GMT"}, 86_400),
+        ({"retry_after": "Tue, 24 Nov 2026 12:00:30 GMT"}, None),
+        ({"retry_after": "-1"}, None),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": "١"}, None),
+        ({"retry_after": "Tue, 99 Nov 99999999 12:00:30 GMT", "date": "x"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], wait_s: int | None) -> None:
+    """Seconds, or a date against the answer's own date, between nothing and a day; the rest is ignored."""
+    wait_ns = of(503, **headers).retry_after_ns
+    assert wait_ns == (None if wait_s is None else wait_s * NS_S)
+    assert wait_ns is None or wait_ns <= NS_DAY
+
+
+def test_hmac_is_standard_webhooks() -> None:
+    """The published test vector of the specification."""
+    secrets = {"k": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+    message = Message("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    proof = prove(Auth(type="hmac", secrets=("secret:k",)), secrets, message)
+    assert dict(proof.headers)["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize("value", [None, "", "a\nb", "ü", " x"])
+def test_secrets_that_cannot_be_sent(value: str | None) -> None:
+    """They are found before a lead is, named and never shown."""
+    endpoint = plan(auth={"type": "bearer", "token": "secret:crm"})
+    secrets = {} if value is None else {"crm": value}
+    (problem,) = unusable_secrets(endpoint, secrets)
+    assert "crm" in problem.message
+    assert not value or value not in problem.message + problem.mend
+    with pytest.raises(SecretUnusableError):
+        prove(endpoint.auth, secrets, Message("d", 1, b""))
+    assert endpoint.secrets == ("crm",)
+    assert not unusable_secrets(endpoint, {"crm": "fine"})
+
+
+def test_a_signing_key_must_be_base64() -> None:
+    """`whsec_` is optional, base64 is not."""
+    endpoint = plan(auth={"type": "hmac", "secrets": ["secret:a"]})
+    assert unusable_secrets(endpoint, {"a": "whsec_not base64!"})
+    assert unusable_secrets(endpoint, {"a": "whsec_"})
+    assert not unusable_secrets(endpoint, {"a": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"})
+
+
+@pytest.mark.parametrize(
+    ("given", "bid", "reference", "actual"),
+    [
+        (answer('{"price":"12.345","id":7}'), 1234, "7", "12.34"),
+        (answer('{"price":null}'), None, None, "no amount"),
+        (answer("no bid"), None, None, "no amount"),
+        (answer('{"price":"12"}', 500), None, None, "status 500"),
+        (answer('{"price":"12"}', truncated=True), None, None, "truncated"),
+        (TransportFailure(kind="read_timeout", detail=""), None, None, "read_timeout"),
+    ],
+)
+def test_bids(given: Any, bid: int | None, reference: str | None, actual: str) -> None:
+    """Only a complete 2xx answer with an amount is a bid; else it says what came instead."""
+    endpoint = plan(ping={"url": "https://x.example/", "bid": "price", "reference": "id"})
+    assert endpoint.ping is not None
+    found = read_bid(endpoint.ping, given)
+    assert (found.bid, found.reference, found.actual) == (bid, reference, actual)
+    assert found.for_templates() == ({"bid": "12.34", "reference": "7"} if bid else {})
