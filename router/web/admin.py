@@ -1,0 +1,239 @@
+"""What operators see and do. Every act is recorded in the ledger with who did it: `operator:NAME`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiohttp import web
+
+from router.core.intake.refusal import FieldError
+from router.engine import Engine
+from router.engine.controls import Controls
+from router.engine.proof import Proof
+from router.ledger.protocol import FoundLead
+from router.metrics import Metrics
+from router.model.times import format_instant
+from router.terms.problems import Problem as Finding
+from router.web import pages
+from router.web.exchange import Exchange, bytes_answer, instant_of, json_answer, read_body, read_small, require_type
+from router.web.intake import Intake, Nothing, lead_answer
+from router.web.leads import search_email, search_phone
+from router.web.listener import Handler
+from router.web.problems import Problem
+from router.web.routes import LEAD_TYPES
+from router.web.status import levels, readiness, stats
+
+PAGE_LEADS: Final = 50
+PAGE_LEADS_MAX: Final = 500
+_STATUSES: Final = ("routing", "queued", "sold", "unsold", "duplicate", "in_doubt", "expired", "erased")
+_SEARCH: Final = ("phone", "email", "source", "status", "since", "limit", "cursor")
+
+
+class Admin:
+    """The handlers of the admin listener, those of the intake listener included."""
+
+    def __init__(
+        self, engine: Engine, controls: Controls, proof: Proof, intake: Intake, metrics: Metrics, openapi: bytes
+    ) -> None:
+        """`openapi` is the document as JSON."""
+        self._engine = engine
+        self._controls = controls
+        self._proof = proof
+        self._intake = intake
+        self._metrics = metrics
+        self._openapi = openapi
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the name in the route table."""
+        return {
+            **self._intake.handlers(),
+            "get_lead": self.get_lead,
+            "dashboard": self.dashboard,
+            "docs": self.docs,
+            "openapi": self.openapi,
+            "readyz": self.readyz,
+            "metrics": self.metrics,
+            "status": self.status,
+            "explain": self.explain,
+            "search_leads": self.search_leads,
+            "trace_lead": self.trace_lead,
+            "reroute_lead": self.reroute_lead,
+            "get_contracts": self.get_contracts,
+            "get_contract": self.get_contract,
+            "pause_buyer": self.pause_buyer,
+            "resume_buyer": self.resume_buyer,
+            "pause_source": self.pause_source,
+            "resume_source": self.resume_source,
+            "get_terms": self.get_terms,
+            "reload_terms": self.reload_terms,
+            "check_terms": self.check_terms,
+        }
+
+    # -- open to anybody -------------------------------------------------------------------------
+
+    async def dashboard(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /`."""
+        return pages.page(pages.dashboard())
+
+    async def docs(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /docs`."""
+        return pages.page(pages.docs(self._openapi))
+
+    async def openapi(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /openapi.json`."""
+        return bytes_answer(self._openapi)
+
+    async def readyz(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /readyz`."""
+        found = readiness(self._engine)
+        return json_answer(found, status=200 if found["ready"] else 503)
+
+    async def metrics(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /metrics`."""
+        text = self._metrics.text(levels(self._engine))
+        return web.Response(body=text, headers={"Content-Type": self._metrics.content_type})
+
+    # -- seeing ----------------------------------------------------------------------------------
+
+    async def status(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/status`."""
+        return json_answer(stats(self._engine, self._metrics))
+
+    async def explain(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/explain`."""
+        kind = require_type(ask.request, LEAD_TYPES)
+        body = await read_body(ask.request, self._intake.body_bytes_max)
+        return json_answer(self._proof.explain(self._intake.reader.read_explained(kind, body)))
+
+    async def get_lead(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/leads/{id}`: everything for an operator, a source's own view for a source."""
+        return await (self.trace_lead(ask) if ask.principal.is_operator else self._intake.get_lead(ask))
+
+    async def trace_lead(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/leads/{id}/trace?contract=ID`."""
+        contract = ask.query(("contract",)).get("contract")
+        if contract is not None and contract not in self._engine.book.contracts:
+            raise Problem("not_found", "There is no such contract in the terms in force.")
+        found = await self._proof.trace(ask.id, contract)
+        if found is None:
+            raise Problem("not_found", "There is no such lead.")
+        return json_answer(found)
+
+    async def search_leads(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/leads`."""
+        query = ask.query(_SEARCH)
+        if query.get("status", _STATUSES[0]) not in _STATUSES:
+            raise Problem("bad_parameter", f"`status` is one of {', '.join(_STATUSES)}.")
+        country = self._engine.book.router.defaults.country
+        try:
+            leads, cursor = await self._engine.ledger.search(
+                phone=search_phone(query["phone"], country) if "phone" in query else None,
+                email=search_email(query["email"]) if "email" in query else None,
+                source=query.get("source"),
+                status=query.get("status"),  # type: ignore[arg-type]  # one of _STATUSES
+                since_ns=instant_of(query, "since"),
+                cursor=query.get("cursor"),
+                limit=_limit(query.get("limit")),
+            )
+        except ValueError as error:
+            raise Problem("bad_parameter", f"`cursor`: {error}.") from None
+        return json_answer({"leads": [_found(lead) for lead in leads], "next_cursor": cursor})
+
+    async def get_contracts(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/contracts`."""
+        ask.query(())
+        return json_answer({"contracts": self._proof.contracts()})
+
+    async def get_contract(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/contracts/{id}`."""
+        found = self._proof.contract(ask.id)
+        if found is None:
+            raise Problem("not_found", "There is no such contract.")
+        return json_answer(found)
+
+    async def get_terms(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/terms`."""
+        return json_answer(self._terms())
+
+    def _terms(self) -> dict[str, Any]:
+        return {"version": self._engine.book.version, "loaded_at": format_instant(self._engine.loaded_at_ns)}
+
+    # -- acting ----------------------------------------------------------------------------------
+
+    async def reroute_lead(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/leads/{id}:reroute`."""
+        await read_small(ask.request, Nothing, required=False)
+        await self._controls.reroute(ask.id, by=ask.principal.by)
+        view = await self._engine.view(ask.id)
+        if view is None:
+            raise Problem("not_found", "There is no such lead.")
+        return json_answer(lead_answer(view))
+
+    async def pause_buyer(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/buyers/{id}:pause`."""
+        return await self._intake.pause("buyer", ask)
+
+    async def resume_buyer(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/buyers/{id}:resume`."""
+        return await self._intake.resume("buyer", ask)
+
+    async def pause_source(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/sources/{id}:pause`."""
+        return await self._intake.pause("source", ask)
+
+    async def resume_source(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/sources/{id}:resume`."""
+        return await self._intake.resume("source", ask)
+
+    async def reload_terms(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/terms:reload`: all of it or nothing."""
+        await read_small(ask.request, Nothing, required=False)
+        result = await self._controls.reload(by=ask.principal.by)
+        bad = [finding for finding in result.problems if finding.severity == "error"]
+        if bad:
+            raise Problem("terms_invalid", "The terms in force stay as they are.", errors=_as_errors(bad))
+        return json_answer({**self._terms(), "changed": result.changed, "problems": findings(result.problems)})
+
+    async def check_terms(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/terms:check`: what a reload would find."""
+        await read_small(ask.request, Nothing, required=False)
+        found = await self._controls.check_terms()
+        good = all(finding.severity != "error" for finding in found)
+        return json_answer({"ok": good, "version": self._engine.book.version, "problems": findings(found)})
+
+
+def findings(found: Sequence[Finding]) -> list[dict[str, str]]:
+    """What `check` found, as JSON."""
+    return [
+        {"severity": at.severity, "file": at.file, "key": at.key, "message": at.message, "mend": at.mend}
+        for at in found
+    ]
+
+
+def _as_errors(found: Sequence[Finding]) -> list[FieldError]:
+    return [
+        FieldError(
+            ": ".join(part for part in (at.file, at.key) if part),
+            "terms",
+            ". ".join(filter(None, (at.message, at.mend))),
+        )
+        for at in found
+    ]
+
+
+def _found(lead: FoundLead) -> dict[str, Any]:
+    return {
+        "lead_id": lead.lead_id,
+        "source_id": lead.source_id,
+        "lead_type": lead.lead_type,
+        "received_at": format_instant(lead.received_at_ns),
+        "status": lead.status,
+        "external_id": lead.external_id,
+    }
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE_LEADS
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= PAGE_LEADS_MAX:
+        raise Problem("bad_parameter", f"`limit` is a number from 1 to {PAGE_LEADS_MAX}.")
+    return int(text)

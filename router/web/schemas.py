@@ -1,0 +1,238 @@
+"""The JSON shapes of the API, for the OpenAPI document. What routes name as `body` and in `answers` stands here."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+Schema = dict[str, Any]
+
+TEXT: Final[Schema] = {"type": "string"}
+MAYBE_TEXT: Final[Schema] = {"type": ["string", "null"]}
+INTEGER: Final[Schema] = {"type": "integer"}
+BOOLEAN: Final[Schema] = {"type": "boolean"}
+INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
+MAYBE_INSTANT: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
+MONEY: Final[Schema] = {"type": "string", "description": "decimal text", "examples": ["12.00"]}
+MAYBE_MONEY: Final[Schema] = {"type": ["string", "null"], "description": "decimal text"}
+COUNTS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "integer"}}
+
+
+def _object(properties: Mapping[str, Schema], required: tuple[str, ...] = (), says: str = "") -> Schema:
+    schema: Schema = {"type": "object", "properties": dict(properties)}
+    if required:
+        schema["required"] = list(required)
+    if says:
+        schema["description"] = says
+    return schema
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_CONSENT: Final = _object(
+    {
+        "given_at": INSTANT,
+        "text": TEXT,
+        "url": TEXT,
+        "ip": TEXT,
+        "trustedform_cert_url": TEXT,
+        "jornaya_lead_id": TEXT,
+        "sellers": _list(TEXT),
+    }
+)
+_LEAD: Final[dict[str, Schema]] = {
+    "lead_type": TEXT,
+    "external_id": {
+        "type": "string",
+        "description": "the source's own id; without an Idempotency-Key, the same one within 7 days is the same lead",
+    },
+    "submitted_at": INSTANT,
+    "test": BOOLEAN,
+    "fields": {"type": "object", "additionalProperties": True},
+    "consent": _CONSENT,
+}
+_LEAD_EXAMPLE: Final = {
+    "lead_type": "solar",
+    "external_id": "a-1",
+    "submitted_at": "2026-11-23T17:00:00Z",
+    "fields": {"first_name": "Ana", "phone": "(512) 555-0147", "email": "ana@example.com", "postal_code": "78701"},
+}
+_REFUSAL: Final = _object({"contract_id": TEXT, "code": TEXT, "expected": TEXT, "actual": TEXT})
+_ATTEMPT: Final = _object(
+    {
+        "at": INSTANT,
+        "took_ms": {"type": "number"},
+        "request_sha256": TEXT,
+        "status": {"type": ["integer", "null"]},
+        "outcome": TEXT,
+        "detail": MAYBE_TEXT,
+    }
+)
+_TRACED: Final = _object(
+    {
+        "delivery_id": TEXT,
+        "contract_id": TEXT,
+        "buyer_id": TEXT,
+        "outcome": MAYBE_TEXT,
+        "reason": MAYBE_TEXT,
+        "price": MAYBE_MONEY,
+        "terms_version": TEXT,
+        "allowed_by": _list(_object({"rule": TEXT, "expected": TEXT, "actual": TEXT})),
+        "attempts": _list(_ATTEMPT),
+    }
+)
+_CAP: Final = _object(
+    {
+        "id": TEXT,
+        "per": TEXT,
+        "window": TEXT,
+        "limit": {"type": ["integer", "string"]},
+        "used": {"type": ["integer", "string"], "description": "confirmed"},
+        "held": {"type": ["integer", "string"], "description": "reserved or in doubt"},
+        "resets_at": MAYBE_INSTANT,
+    }
+)
+_FINDING: Final = _object({"severity": TEXT, "file": TEXT, "key": TEXT, "message": TEXT, "mend": TEXT})
+_STATUS: Final[Schema] = {
+    "type": "string",
+    "enum": ["routing", "queued", "sold", "unsold", "duplicate", "in_doubt", "expired", "erased"],
+}
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Lead": {
+        **_object(
+            _LEAD,
+            ("lead_type",),
+            "A lead. A flat body without `fields` is taken as well: every key that is not reserved is a field, "
+            "`consent_*`, `xxTrustedFormCertUrl` and `universal_leadid` are understood.",
+        ),
+        "examples": [_LEAD_EXAMPLE],
+    },
+    "ExplainLead": {
+        **_object({**_LEAD, "source_id": TEXT}, ("lead_type", "source_id"), "A lead, and the source it is from"),
+        "examples": [{"source_id": "acme-web", **_LEAD_EXAMPLE}],
+    },
+    "LeadAnswer": _object(
+        {
+            "lead_id": TEXT,
+            "status": _STATUS,
+            "copies": INTEGER,
+            "payout": MONEY,
+            "reason": {
+                "type": ["string", "null"],
+                "description": "of unsold: no_coverage, no_eligible_contract, all_declined or deadline",
+            },
+            "redirect_url": MAYBE_TEXT,
+        },
+        ("lead_id", "status", "copies", "payout", "reason", "redirect_url"),
+    ),
+    "FoundLeads": _object(
+        {
+            "leads": _list(
+                _object(
+                    {
+                        "lead_id": TEXT,
+                        "source_id": TEXT,
+                        "lead_type": TEXT,
+                        "received_at": INSTANT,
+                        "status": _STATUS,
+                        "external_id": MAYBE_TEXT,
+                    }
+                )
+            ),
+            "next_cursor": {"type": ["string", "null"], "description": "give it as `cursor` for the next page"},
+        },
+        ("leads", "next_cursor"),
+    ),
+    "Decision": _object(
+        {
+            "terms_version": TEXT,
+            "decided_at": INSTANT,
+            "refusals": _list(_REFUSAL),
+            "ranking": _list(TEXT),
+            "winners": _list(TEXT),
+        },
+        ("terms_version", "decided_at", "refusals", "ranking", "winners"),
+    ),
+    "Trace": _object(
+        {
+            "lead_id": TEXT,
+            "status": _STATUS,
+            "source_id": TEXT,
+            "decisions": _list(_ref("Decision")),
+            "deliveries": _list(_TRACED),
+        },
+        ("lead_id", "status", "source_id", "decisions", "deliveries"),
+    ),
+    "Contract": _object(
+        {
+            "contract_id": TEXT,
+            "buyer_id": TEXT,
+            "status": TEXT,
+            "paused": BOOLEAN,
+            "caps": _list(_CAP),
+            "ramp": {"type": ["object", "null"]},
+            "guards": _list(
+                _object(
+                    {
+                        "metric": TEXT,
+                        "state": TEXT,
+                        "value": {"type": ["number", "null"]},
+                        "sample": INTEGER,
+                        "until": MAYBE_INSTANT,
+                    }
+                )
+            ),
+            "breaker": {"type": ["object", "string", "null"]},
+            "in_flight": INTEGER,
+        },
+        ("contract_id", "buyer_id", "status", "paused", "caps", "in_flight"),
+    ),
+    "Contracts": _object({"contracts": _list(_ref("Contract"))}, ("contracts",)),
+    "Deliveries": _object(
+        {
+            "deliveries": _list(
+                _object(
+                    {
+                        "delivery_id": TEXT,
+                        "contract_id": TEXT,
+                        "sent_at": INSTANT,
+                        "outcome": {"type": ["string", "null"], "description": "null while it is being sent"},
+                        "reason": MAYBE_TEXT,
+                        "price": MAYBE_MONEY,
+                        "reference": MAYBE_TEXT,
+                    }
+                )
+            ),
+        },
+        ("deliveries",),
+    ),
+    "Pause": _object({"reason": TEXT, "until": {**INSTANT, "description": "without it: until resumed"}}),
+    "Paused": _object({"paused": BOOLEAN, "reason": TEXT, "until": MAYBE_INSTANT}, ("paused",)),
+    "Resumed": _object(
+        {"paused": BOOLEAN, "resumed": {**BOOLEAN, "description": "false: there was no pause"}}, ("paused",)
+    ),
+    "Resolve": _object({"outcome": {"type": "string", "enum": ["accepted", "rejected"]}}, ("outcome",)),
+    "Resolved": _object({"delivery_id": TEXT, "outcome": TEXT}, ("delivery_id", "outcome")),
+    "Health": _object({"status": TEXT}, ("status",)),
+    "Readiness": _object({"ready": BOOLEAN, "reasons": _list(TEXT), "terms_version": TEXT}, ("ready", "reasons")),
+    "Status": _object(
+        {
+            "ready": BOOLEAN,
+            "reasons": _list(TEXT),
+            "terms": _ref("Terms"),
+            "now": _object({"open_leads": COUNTS, "in_flight": INTEGER, "in_doubt": INTEGER, "waiting": INTEGER}),
+            "since_start": _object({"leads": COUNTS, "deliveries": COUNTS}),
+            "ledger": {"type": "object"},
+            "paused": _list({"type": "object"}),
+            "book": COUNTS,
+        },
+        ("ready", "reasons", "terms", "now", "since_start"),
+    ),
+    "Terms": _object({"version": TEXT, "loaded_at": INSTANT}, ("version", "loaded_at")),
+    "Findings": _object({"ok": BOOLEAN, "version": TEXT, "problems": _list(_FINDING)}, ("ok", "problems")),
+}

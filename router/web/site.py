@@ -1,0 +1,30 @@
+"""The two listeners over one engine."""
+
+from typing import NamedTuple
+
+from router.engine import Engine
+from router.engine.controls import Controls
+from router.engine.proof import Proof
+from router.metrics import Metrics
+from router.model.sizes import parse_size
+from router.web.admin import Admin
+from router.web.intake import Intake
+from router.web.listener import Listener
+from router.web.openapi import document_bytes
+
+
+class Site(NamedTuple):
+    """What is served; each is given whole requests by a server."""
+
+    intake: Listener
+    admin: Listener
+
+
+def build_site(engine: Engine, controls: Controls, proof: Proof, metrics: Metrics, *, version: str) -> Site:
+    """Both listeners. `version` is the product's, for the API document."""
+    intake = Intake(engine, controls, body_bytes_max=parse_size(engine.book.router.server.body_max))
+    admin = Admin(engine, controls, proof, intake, metrics, document_bytes(version))
+    return Site(
+        intake=Listener("intake", engine, intake.handlers(), metrics),
+        admin=Listener("admin", engine, admin.handlers(), metrics),
+    )
