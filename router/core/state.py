@@ -281,8 +281,6 @@ class State(Struct):
         del self.held[fact.delivery_id]
         if not held.test:
             self._unhold(held, fact)
-        if lead is not None:
-            self._close(held.lead_id, lead)
 
     def _unhold(self, held: Held, fact: Settled) -> None:
         """Confirm the reservation or release it, once."""

@@ -206,6 +206,11 @@ class Engine:
             await asyncio.wait([future for future, _ in self._unwritten], timeout=1)
         return False
 
+    @property
+    def waiting_leads(self) -> int:
+        """How many leads wait for a contract, or for one of `in_flight_max`."""
+        return len(self._room) + len(self._gate)
+
     # -- taking leads ----------------------------------------------------------------------------
 
     def accepting(self) -> Refused | None:
@@ -655,9 +660,10 @@ class Engine:
         if lead is not None:
             max_age = self.book.lead_types[lead.lead.lead_type].max_age
             young = max_age is None or batch.moment.at_ns - lead.lead.submitted_at_ns < max_age
-            if outcome == "rejected" and young and lead.status == "in_doubt":
+            again = outcome == "rejected" and young and lead.status == "in_doubt"
+            if again:
                 self._note(batch, Reopened(lead_id=held.lead_id, by=by))
-            self._advance(batch, held.lead_id, exhausted=not young)
+            self._advance(batch, held.lead_id, exhausted=not again and lead.status != "routing")
         future = self._commit(batch, keep=True)
         self.freed(held.buyer_id)
         return future
@@ -665,7 +671,6 @@ class Engine:
     def reopen(self, fact: Reopened, lead: Lead) -> "asyncio.Future[int]":
         """Run an ended lead again; the caller has seen that nothing of it is in flight or in doubt."""
         batch = self._batch()
-        self._views.pop(fact.lead_id, None)
         self._note(batch, fact, lead=lead)
         self._route(batch, fact.lead_id, by=fact.by)
         return self._commit(batch)
@@ -718,19 +723,23 @@ class Engine:
 
     async def settled(self, lead_id: str, wait_s: float) -> LeadView:
         """Wait until a lead has ended (durably) or the time is over; how it stands then."""
-        view = self._view(lead_id)
-        if (view is None or not view.ended) and wait_s > 0 and lead_id in self.state.open and not self.draining:
-            watcher = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + wait_s
+        while lead_id in self.state.open and not self.draining and not self._has_ended(lead_id):
+            watcher = loop.create_future()
             self._watchers.setdefault(lead_id, []).append(watcher)
             try:
-                await asyncio.wait_for(watcher, wait_s)
+                await asyncio.wait_for(watcher, until_s - loop.time())
             except TimeoutError:
-                watchers = self._watchers.get(lead_id)
-                if watchers is not None and watcher in watchers:
-                    watchers.remove(watcher)
+                self._watchers.get(lead_id, [watcher]).remove(watcher)
+                break
         found = await self.view(lead_id)
         assert found is not None
         return found
+
+    def _has_ended(self, lead_id: str) -> bool:
+        view = self._view(lead_id)
+        return view is not None and view.ended
 
     def _view(self, lead_id: str) -> LeadView | None:
         known = self._views.get(lead_id)
@@ -836,6 +845,8 @@ class Engine:
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
         elif isinstance(fact, (Paused, Resumed)):
             self.live.told(fact, fact.id, fact.id, 0)
+        elif isinstance(fact, Reopened):
+            self._views.pop(fact.lead_id, None)
 
     def _commit(self, batch: Batch, *, keep: bool = False) -> "asyncio.Future[int]":
         """Hand a batch to the ledger. Deliveries start, and waiting sources are answered, when it is durable.

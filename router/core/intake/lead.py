@@ -13,7 +13,7 @@ from msgspec import Struct
 from router.core.intake.consent import CLOCK_SKEW_NS, FLAT_NAMES, IGNORED_NAMES, read_consent
 from router.core.intake.fields import compile_field
 from router.core.intake.refusal import FieldError, LeadInvalid, Wrong, shown_name
-from router.core.intake.values import Read, read_boolean, read_country, read_instant, read_text
+from router.core.intake.values import Read, read_boolean, read_country, read_instant, read_integer, read_text
 from router.model.lead import Lead, Value
 from router.terms.schema import LeadType, Source
 
@@ -243,7 +243,9 @@ def _as_it_came(raw: Any, _country: str) -> Value | None:
     """A field the lead type does not know and keeps: text, number or boolean."""
     if type(raw) is str:
         return raw.strip() or None
-    if type(raw) is bool or type(raw) is int or type(raw) is float:
+    if type(raw) is int:
+        return read_integer(raw)
+    if type(raw) is bool or type(raw) is float:
         return raw
     raise Wrong("wrong_type", "is neither text nor a number nor true or false")
 

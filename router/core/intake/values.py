@@ -107,7 +107,7 @@ def read_country(raw: Any, _country: str = "") -> str | None:
     return code
 
 
-def read_integer(raw: Any, _country: str) -> int | None:
+def read_integer(raw: Any, _country: str = "") -> int | None:
     """`integer`: of 64 bits at most; `12.0` is one, `"1,200"` is none."""
     if type(raw) is str:
         text = raw.strip()
