@@ -31,7 +31,7 @@ format: $(READY) ## put every file into the one format
 	@$(BIN)/ruff check --fix .
 
 bench: $(READY) ## how fast a decision is; bench/README.md says how to read it
-	@$(BIN)/python bench/decide.py $(ARGS)
+	@$(BIN)/python -m bench.decide $(ARGS)
 
 clean: ## remove what was built here: the environment and caches
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -40,9 +40,13 @@ class Progress:
         self._total, self._what, self._done = max(total, 1), what, 0
         self._shown = sys.stderr.isatty()
 
-    def step(self, n: int = 1) -> None:
-        """`n` more are done."""
-        self._done += n
+    def step(self) -> None:
+        """One more is done."""
+        self.reach(self._done + 1)
+
+    def reach(self, done: int) -> None:
+        """`done` of them are done."""
+        self._done = done
         if not self._shown:
             return
         cells = _BAR_CELLS * self._done // self._total

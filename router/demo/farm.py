@@ -1,7 +1,7 @@
 """The buyer farm: one loopback server that plays buyers of every temper, deterministically, and remembers who asked.
 
 `/buyer/TEMPER` is a buyer; `/buyer/TEMPER/NAME` one of that temper with a name and a memory of its own, so that one
-temper can stand for many. `?voice=json|xml|text` says how it speaks; without it, in the voice of the request.
+temper can stand for many. `?voice=VOICE` says how it speaks (see `voices`); without it, XML for XML and JSON else.
 `GET /received` tells what came: path, name, delivery id, postal code, what was answered. No other field is ever kept.
 """
 
@@ -17,7 +17,8 @@ from aiohttp import web
 from lxml import etree
 from msgspec import Struct, to_builtins
 
-from router.demo.tempers import HANG_S, TEMPERS, Act, Request, Said, Voice
+from router.demo.tempers import HANG_S, TEMPERS, Act, Request
+from router.demo.voices import VOICES, Said
 
 RECEIVED_MAX: Final = 200_000
 BODY_MAX_BYTES: Final = 256 * 1024
@@ -167,12 +168,11 @@ def _dropped(request: web.Request, response: web.StreamResponse | None = None) -
     return response or web.Response()
 
 
-def _voice(request: web.Request) -> Voice:
-    asked = request.query.get("voice")
-    if asked in ("json", "xml", "text"):
-        return cast(Voice, asked)
-    kind = _kind(request)
-    return "xml" if kind == "xml" else "json"
+def _voice(request: web.Request) -> str:
+    asked = request.query.get("voice", "")
+    if asked in VOICES:
+        return asked
+    return "xml" if _kind(request) == "xml" else "json"
 
 
 def _kind(request: web.Request) -> Literal["json", "xml", "form"]:

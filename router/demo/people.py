@@ -5,15 +5,17 @@ real area codes; e-mail addresses end in example.com, IP addresses come from the
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
+import orjson
 import zipcodes
 from msgspec import Struct
 
 from router.model.times import format_instant
-from router.terms.book import Book
-from router.terms.schema import FieldTerms
+from router.terms.book import Book, ContractPlan
+from router.terms.schema import FieldTerms, Source
 
 Kind = Literal["good", "masked_code", "short_code", "missing_field", "no_consent", "out_of_coverage", "again"]
 
@@ -28,6 +30,7 @@ _EVERY: Final[tuple[tuple[int, Kind], ...]] = (
 )
 _AGAIN_BACK: Final = 7
 _SEARCH_MAX: Final = 3000
+_TURNS_MAX: Final = 8
 _PHONES_PER_AREA: Final = 10_000
 _NS_S: Final = 1_000_000_000
 
@@ -47,6 +50,7 @@ _TEXT: Final = "By submitting I agree to be contacted about my request at the nu
 #: Believable ranges for numbers the trade asks for; a field that is not here takes the middle half of its own range.
 _RANGES: Final = {
     "roof_age": (1, 34),
+    "accidents": (0, 3),
     "credit_score": (590, 810),
     "monthly_bill": (90, 380),
     "home_value": (150_000, 900_000),
@@ -56,6 +60,15 @@ _RANGES: Final = {
     "debt": (6_000, 60_000),
     "debt_amount": (6_000, 60_000),
 }
+
+
+_TEXTS: Final = {
+    "utility": ("oncor", "austin_energy", "duke", "pge", "centerpoint"),
+    "vehicle_make": ("Ford", "Toyota", "Honda", "Chevrolet", "Subaru"),
+    "insurer": ("none", "Northern Mutual", "Acorn", "First Road"),
+}
+_JSON: Final = "application/json"
+_FORM: Final = "application/x-www-form-urlencoded"
 
 
 class Place(Struct, frozen=True):
@@ -68,13 +81,15 @@ class Place(Struct, frozen=True):
     area_codes: tuple[str, ...]
 
 
-class Person(Struct, frozen=True):
-    """One lead to send: from which source, the body as it is posted, and what is the matter with it."""
+class Person(Struct, frozen=True, kw_only=True):
+    """One lead to send: from which source, the request as that source writes it, and what is the matter with it."""
 
     number: int
     source_id: str
     kind: Kind
-    body: dict[str, Any]
+    content_type: str
+    body: bytes
+    key: str
 
 
 def places() -> list[Place]:
@@ -95,16 +110,18 @@ class Crowd:
     """All the people who might come, for these terms. `person(n)` is the n-th, always the same."""
 
     def __init__(self, book: Book, where: Sequence[Place]) -> None:
-        """`where` must not be empty. Sources without a lead type send nothing."""
+        """`where` must not be empty. Sources that are not live or speak through an adapter send nothing."""
         self._book = book
         self._places = where
-        self._pairs = [
-            (source.id, kind)
+        self._turns = [
+            (source, kind)
             for source in book.sources.values()
             if source.status == "live" and source.adapter == "native"
             for kind in source.lead_types
             if book.by_type.get(kind)
+            for _ in range(_turns(source))
         ]
+        self._lands: dict[str, list[Place]] = {}
         self._sellers = sorted(
             {
                 plan.terms.consent.names_seller
@@ -116,46 +133,49 @@ class Crowd:
     def person(self, number: int, now_ns: int) -> Person:
         """The `number`-th lead (from 0), as submitted at `now_ns`."""
         kind = _kind(number)
-        if kind == "again":
-            source_id, body = self._somebody(number - _AGAIN_BACK, "good", now_ns)
-            body["external_id"] = f"demo-{number}"
-        else:
-            source_id, body = self._somebody(number, kind, now_ns)
-        return Person(number, source_id, kind, body)
+        who = number - _AGAIN_BACK if kind == "again" else number
+        source, lead_type = self._turns[_hash(who, "source") % len(self._turns)]
+        lead = self._lead(who, "good" if kind == "again" else kind, lead_type, now_ns)
+        lead["external_id"] = f"demo-{number}"
+        content_type, body = (_FORM, _as_form(lead, source)) if source.map else (_JSON, orjson.dumps(lead))
+        return Person(
+            number=number, source_id=source.id, kind=kind, content_type=content_type, body=body, key=f"demo-{number}"
+        )
 
-    def stream(self, n: int, now_ns: int) -> Iterator[Person]:
-        """The first `n` people."""
-        return (self.person(number, now_ns) for number in range(n))
-
-    def _somebody(self, number: int, kind: Kind, now_ns: int) -> tuple[str, dict[str, Any]]:
-        source_id, lead_type = self._pairs[number % len(self._pairs)]
+    def _lead(self, number: int, kind: Kind, lead_type: str, now_ns: int) -> dict[str, Any]:
+        """The lead in the router's own words."""
         place = self._place(number, lead_type, covered=kind != "out_of_coverage")
         schema = self._book.lead_types[lead_type].fields
         fields = {
-            name: self._value(name, terms, number, place)
+            name: _value(name, terms, number, place)
             for name, terms in schema.items()
             if terms.required or _pick(number, name, 8)  # an optional one is left out now and then
         }
         _spoil(kind, fields, [name for name, terms in schema.items() if terms.required])
-        body: dict[str, Any] = {
-            "lead_type": lead_type,
-            "external_id": f"demo-{number}",
-            "submitted_at": format_instant(now_ns),
-            "fields": fields,
-        }
+        lead: dict[str, Any] = {"lead_type": lead_type, "submitted_at": format_instant(now_ns), "fields": fields}
         if kind != "no_consent":
-            body["consent"] = self._consent(number, now_ns)
-        return source_id, body
+            lead["consent"] = self._consent(number, now_ns)
+        return lead
 
     def _place(self, number: int, lead_type: str, *, covered: bool) -> Place:
-        """A place that some contract covers, or that none does; the first looked at when there is no such place."""
-        start = _hash(number, "place") % len(self._places)
-        plans = self._book.by_type[lead_type]
+        """A place for a lead. Most are where one particular contract buys; some where nobody does, if there is such."""
+        plans = [plan for plan in self._book.by_type[lead_type] if plan.coverage.country == "US"]
+        start = _hash(number, "place")
+        local = [plan for plan in plans if not plan.coverage.everywhere]
+        if covered and local and _pick(number, "local", 4):
+            land = self._land(local[_hash(number, "contract") % len(local)])
+            return land[start % len(land)] if land else self._places[start % len(self._places)]
         for step in range(_SEARCH_MAX):
             place = self._places[(start + 37 * step) % len(self._places)]
-            if any(plan.coverage.country == "US" and plan.coverage.allows(place.code) for plan in plans) == covered:
+            if any(plan.coverage.allows(place.code) for plan in plans) == covered:
                 return place
-        return self._places[start]
+        return self._places[start % len(self._places)]
+
+    def _land(self, plan: ContractPlan) -> list[Place]:
+        """Every place a contract covers."""
+        if plan.id not in self._lands:
+            self._lands[plan.id] = [place for place in self._places if plan.coverage.allows(place.code)]
+        return self._lands[plan.id]
 
     def _consent(self, number: int, now_ns: int) -> dict[str, Any]:
         certificate = hashlib.sha1(f"certificate {number}".encode(), usedforsecurity=False).hexdigest()
@@ -170,55 +190,78 @@ class Crowd:
             "sellers": self._sellers if _pick(number, "sellers", 6) else self._sellers[:1],
         }
 
-    def _value(self, name: str, terms: FieldTerms, number: int, place: Place) -> Any:
-        """A believable value of a field, by its name where that says more than its type."""
-        first, last = _FIRST[_hash(number, "first") % len(_FIRST)], _LAST[_hash(number, "last") % len(_LAST)]
-        named: dict[str, Any] = {
-            "first_name": first,
-            "last_name": last,
-            "full_name": f"{first} {last}",
-            "name": f"{first} {last}",
-            "city": place.city,
-            "county": place.county,
-            "address": f"{1 + _hash(number, 'house') % 9000} {_STREETS[number % len(_STREETS)]}",
-            "homeowner": _pick(number, "homeowner", 5),
-        }
-        if name in named and terms.type in ("string", "boolean"):
-            return named[name]
-        if terms.one_of:
-            return terms.one_of[_hash(number, name) % len(terms.one_of)]
-        match terms.type:
-            case "phone":
-                return _phone(number, place)
-            case "email":
-                return f"{first}.{last}.{number}@example.com".lower()
-            case "postal_code":
-                return place.code
-            case "state":
-                return place.state
-            case "country":
-                return "US"
-            case "integer" | "number":
-                low, high = _range(name, terms)
-                return low + _hash(number, name) % (high - low + 1)
-            case "boolean":
-                return _pick(number, name, 4)
-            case "date":
-                return f"{1950 + _hash(number, name) % 50}-{1 + number % 12:02d}-{1 + number % 28:02d}"
-            case "datetime":
-                return "2026-01-15T12:00:00Z"
-            case "url":
-                return "https://quotes.example.com/start"
-            case "ip":
-                return f"203.0.113.{1 + number % 250}"
-            case _:
-                return f"{name.replace('_', ' ')} {number % 9}"
+
+def _value(name: str, terms: FieldTerms, number: int, place: Place) -> Any:
+    """A believable value of a field, by its name where that says more than its type."""
+    first, last = _FIRST[_hash(number, "first") % len(_FIRST)], _LAST[_hash(number, "last") % len(_LAST)]
+    named: dict[str, Any] = {
+        "first_name": first,
+        "last_name": last,
+        "full_name": f"{first} {last}",
+        "name": f"{first} {last}",
+        "city": place.city,
+        "county": place.county,
+        "address": f"{1 + _hash(number, 'house') % 9000} {_STREETS[number % len(_STREETS)]}",
+    }
+    if name in named and terms.type == "string":
+        return named[name]
+    if name in _TEXTS and terms.type == "string":
+        return _TEXTS[name][_hash(number, name) % len(_TEXTS[name])]
+    if terms.one_of:
+        return terms.one_of[_hash(number, name) % len(terms.one_of)]
+    match terms.type:
+        case "phone":
+            return _phone(number, place)
+        case "email":
+            return f"{first}.{last}.{number}@example.com".lower()
+        case "postal_code":
+            return place.code
+        case "state":
+            return place.state
+        case "country":
+            return "US"
+        case "integer" | "number":
+            low, high = _range(name, terms)
+            return low + _hash(number, name) % (high - low + 1)
+        case "boolean":
+            return _pick(number, name, 6)
+        case "date":
+            return f"{1950 + _hash(number, name) % 50}-{1 + number % 12:02d}-{1 + number % 28:02d}"
+        case "datetime":
+            return "2026-01-15T12:00:00Z"
+        case "url":
+            return "https://quotes.example.com/start"
+        case "ip":
+            return f"203.0.113.{1 + number % 250}"
+        case _:
+            return f"{name.replace('_', ' ')} {number % 9}"
 
 
 def _phone(number: int, place: Place) -> str:
     """A number of the place's area that nobody has."""
     area = place.area_codes[number % len(place.area_codes)]
     return f"({area}) 555-{_hash(number, 'phone') % _PHONES_PER_AREA:04d}"
+
+
+def _turns(source: Source) -> int:
+    """How often a source has a turn: slow ones seldom, so that the demo stays below their rates."""
+    if source.rate is None:
+        return _TURNS_MAX
+    return min(_TURNS_MAX, source.rate.leads // 3 + 1) if source.rate.per == "second" else 1
+
+
+def _as_form(lead: Mapping[str, Any], source: Source) -> bytes:
+    """The lead as a plain form in the source's own names, as affiliates post it."""
+    theirs = {field: incoming for incoming, field in source.map.items()}
+    flat = {name: value for name, value in lead.items() if name not in ("fields", "consent")}
+    flat |= {theirs.get(name, name): _form_text(value) for name, value in lead["fields"].items()}
+    consent = {name: value for name, value in lead.get("consent", {}).items() if name != "sellers"}
+    flat |= {f"consent_{name}": value for name, value in consent.items()}
+    return urlencode(flat).encode()
+
+
+def _form_text(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _kind(number: int) -> Kind:

@@ -176,10 +176,11 @@ class _Show:
         began = time.monotonic()
         async with self._session.post(
             f"{self._stage.intake_url}/v1/leads",
-            data=orjson.dumps(person.body),
+            data=person.body,
             headers={
                 "Authorization": f"Bearer {self._stage.source_tokens[person.source_id]}",
-                "Content-Type": "application/json",
+                "Content-Type": person.content_type,
+                "Idempotency-Key": person.key,
             },
         ) as answer:
             body = orjson.loads(await answer.read())

@@ -4,6 +4,7 @@ The sample is changed where it has to be and nowhere else: addresses of endpoint
 and secrets are made for this run, and the daemon listens on free ports. All comments and terms stay as they are.
 """
 
+import base64
 import hashlib
 import re
 import secrets
@@ -18,9 +19,22 @@ from msgspec import Struct
 
 from router.demo.sample import sample_config
 
-#: How the sample's endpoints behave in the demo, `buyer/endpoint`; the others take turns through `ROUND`.
-CAST: Final[dict[str, str]] = {}
-ROUND: Final = ("picky", "accept", "flaky", "local", "accept", "slow")
+#: How the sample's buyers behave in the demo, and in which voice: `buyer/endpoint`.
+CAST: Final[dict[str, tuple[str, str]]] = {
+    "alarmlink/crm": ("lossy", "header"),
+    "brightroof/crm": ("picky", "json"),
+    "driveright/api": ("local", "created"),
+    "goldenstate/hook": ("accept", "result"),
+    "greenwatt/intake": ("picky", "bid"),
+    "homeguard/relay": ("flaky", "full"),
+    "lonestar/form": ("slow", "keyword"),
+    "midwest-mutual/soap": ("slow", "soap"),
+    "quickcover/post": ("picky", "sold"),
+    "safehaven/api": ("accept", "flag"),
+    "shieldauto/xml": ("accept", "verdict"),
+    "sunpath/api": ("forgetful", "prospect"),
+}
+_UNKNOWN: Final = ("accept", "json")
 
 _TOKENS: Final = re.compile(r"^token_sha256\s*=\s*\[[^\]]*\]", re.MULTILINE)
 _SECRET: Final = re.compile(r'"secret:([A-Za-z0-9_.-]+)"')
@@ -99,18 +113,18 @@ def _point_at_farm(path: Path, farm_url: str, cast: dict[str, str]) -> None:
     text = path.read_text("utf-8")
     buyer = tomllib.loads(text)
     for name, endpoint in buyer.get("endpoints", {}).items():
-        temper = CAST.get(f"{buyer['id']}/{name}") or ROUND[len(cast) % len(ROUND)]
+        temper, voice = CAST.get(f"{buyer['id']}/{name}", _UNKNOWN)
         cast[buyer["id"]] = temper
-        for address, played in _addresses(endpoint, temper, buyer["id"]).items():
+        for address, played in _addresses(endpoint, temper, voice, buyer["id"]).items():
             text = text.replace(f'"{address}"', f'"{farm_url}{played}"')
     path.write_text(text, "utf-8")
 
 
-def _addresses(endpoint: Mapping[str, Any], temper: str, buyer_id: str) -> dict[str, str]:
+def _addresses(endpoint: Mapping[str, Any], temper: str, voice: str, buyer_id: str) -> dict[str, str]:
     """Each address of an endpoint -> the path at the farm that plays it."""
-    found = {str(endpoint["url"]): f"/buyer/{temper}/{buyer_id}"}
+    found = {str(endpoint["url"]): f"/buyer/{temper}/{buyer_id}?voice={voice}"}
     if "test_url" in endpoint:
-        found[str(endpoint["test_url"])] = f"/buyer/accept/{buyer_id}-test"
+        found[str(endpoint["test_url"])] = f"/buyer/accept/{buyer_id}-test?voice={voice}"
     return found
 
 
@@ -125,14 +139,17 @@ def _give_token(path: Path) -> tuple[str, str]:
 
 
 def _make_secrets(config_dir: Path) -> None:
-    """A value for every `secret:NAME` that the files mention, readable by this user alone."""
+    """A value for every `secret:NAME` that the files mention, readable by this user alone.
+
+    All have the form that signing keys need; to the others any text is as good.
+    """
     folder = config_dir / "secrets"
     folder.mkdir(mode=0o700)
     for path in sorted(config_dir.rglob("*.toml")):
         for name in _SECRET.findall(path.read_text("utf-8")):
             target = folder / name
             target.touch(mode=0o600)
-            target.write_text(secrets.token_hex(16), "utf-8")
+            target.write_text(f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}", "utf-8")
 
 
 def _digest(token: str) -> str:

@@ -1,29 +1,29 @@
 """The tempers of the farm's buyers: what each does with a request. Pure, and without chance.
 
-A temper turns what is known of a request into an `Act`: an answer, or one of the ways not to give one. Answers come in
-four voices, because buyers speak in four: JSON, the XML `PostResponse`, plain text, and JSON under a wrong header.
+A temper turns what is known of a request into an `Act`: an answer in the buyer's voice, or one of the ways not to give
+one.
 """
 
 import hashlib
 from collections.abc import Callable
 from typing import Final, Literal
 
-import orjson
 from msgspec import Struct
 
-Voice = Literal["json", "xml", "text"]
-Said = Literal["accepted", "rejected", "duplicate", "refused", "silent"]
+from router.demo.voices import HTML, JSON, TEXT, VOICES, XML, Said
+
 Manner = Literal["answer", "reset_before", "reset_after", "hang", "half"]
 
 SLOW_S: Final = 1.2
 HANG_S: Final = 60.0
+_LOSSY_EVERY: Final = 8
 
 
 class Request(Struct, frozen=True):
     """What a temper may look at. `seen` counts earlier requests with this delivery id, `turn` all to this buyer."""
 
     postal_code: str
-    voice: Voice
+    voice: str
     turn: int
     seen: int
 
@@ -34,43 +34,23 @@ class Act(Struct, frozen=True, kw_only=True):
     manner: Manner = "answer"
     said: Said = "silent"
     status: int = 200
-    content_type: str = "application/json"
+    content_type: str = JSON
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     pause_s: float = 0.0
 
 
-def _say(request: Request, said: Said, reason: str = "", *, status: int = 200, pause_s: float = 0.0) -> Act:
-    """The answer in the voice that the request speaks."""
-    voice = _VOICES[request.voice]
-    return Act(said=said, status=status, content_type=voice[0], body=voice[1](said, reason), pause_s=pause_s)
-
-
-def _json(said: Said, reason: str) -> bytes:
-    answer: dict[str, object] = {"status": said, "success": said == "accepted"}
-    return orjson.dumps(answer | ({"reason": reason, "message": reason} if reason else {"id": "ref-1"}))
-
-
-def _xml(said: Said, reason: str) -> bytes:
-    valid = "true" if said == "accepted" else "false"
-    kind = {"accepted": "Accepted", "duplicate": "Duplicate"}.get(said, "Rejected")
-    return (
-        f"<PostResponse><isValidPost>{valid}</isValidPost><ResponseType>{kind}</ResponseType>"
-        f"<ResponseDetails>{reason}</ResponseDetails></PostResponse>"
-    ).encode()
-
-
-def _text(said: Said, reason: str) -> bytes:
-    return {"accepted": b"Match found", "duplicate": b"Duplicate", "rejected": b"No match found"}.get(
-        said, reason.encode()
+def _say(request: Request, said: Said, reason: str = "", *, pause_s: float = 0.0) -> Act:
+    """The answer in the voice of this buyer."""
+    spoken = VOICES[request.voice](said, reason)
+    return Act(
+        said=said,
+        status=spoken.status,
+        content_type=spoken.content_type,
+        body=spoken.body,
+        headers=spoken.headers,
+        pause_s=pause_s,
     )
-
-
-_VOICES: Final[dict[Voice, tuple[str, Callable[[Said, str], bytes]]]] = {
-    "json": ("application/json", _json),
-    "xml": ("text/xml", _xml),
-    "text": ("text/plain", _text),
-}
 
 
 def _accept(request: Request) -> Act:
@@ -107,6 +87,12 @@ def _forgetful(request: Request) -> Act:
     return Act(manner="reset_after", said="accepted")
 
 
+def _lossy(request: Request) -> Act:
+    if request.turn % _LOSSY_EVERY == _LOSSY_EVERY // 2:
+        return Act(manner="reset_after")
+    return _say(request, "accepted")
+
+
 def _local(request: Request) -> Act:
     if request.postal_code[-1:] in "13579":
         return _say(request, "rejected", "postal code not served")
@@ -122,6 +108,14 @@ def _fixed(act: Act) -> Callable[[Request], Act]:
     return lambda request: act
 
 
+def _status(status: int, said: Said = "refused", *headers: tuple[str, str]) -> Callable[[Request], Act]:
+    return _fixed(Act(said=said, status=status, headers=headers))
+
+
+def _body(said: Said, content_type: str, body: bytes) -> Callable[[Request], Act]:
+    return _fixed(Act(said=said, content_type=content_type, body=body))
+
+
 #: temper -> (what it does, how). The path `/buyer/TEMPER` picks one.
 TEMPERS: Final[dict[str, tuple[str, Callable[[Request], Act]]]] = {
     "accept": ("takes everything", _accept),
@@ -132,43 +126,26 @@ TEMPERS: Final[dict[str, tuple[str, Callable[[Request], Act]]]] = {
     "flaky": ("503, then takes it, and so on in turns", _flaky),
     "duplicate": ("has had every lead before", _duplicate),
     "forgetful": ("takes it and loses the connection; `duplicate` when asked again", _forgetful),
+    "lossy": (f"takes everything, but one in {_LOSSY_EVERY} times loses the connection instead", _lossy),
     "hang": (f"reads and says nothing for {HANG_S:.0f} s", _fixed(Act(manner="hang"))),
     "reset-before": ("drops the connection before reading", _fixed(Act(manner="reset_before"))),
     "reset-after": ("reads, then drops the connection", _fixed(Act(manner="reset_after"))),
-    "half": (
-        "announces more than it sends",
-        _fixed(Act(manner="half", body=b'{"status":"accepted"')),
-    ),
-    "refusal-200": (
-        "status 200 around a refusal",
-        _fixed(Act(said="rejected", body=b'{"status":"rejected","success":false,"reason":"credit"}')),
-    ),
-    "wrong-type": (
-        "JSON that calls itself HTML",
-        _fixed(Act(said="accepted", content_type="text/html", body=b'{"status":"accepted","success":true}')),
-    ),
-    "match": (
-        "plain text: Match found",
-        _fixed(Act(said="accepted", content_type="text/plain", body=b"Match found")),
-    ),
-    "no-match": (
-        "plain text: No match found",
-        _fixed(Act(said="rejected", content_type="text/plain", body=b"No match found")),
-    ),
-    "post-response": (
-        "XML PostResponse that accepts",
-        _fixed(Act(said="accepted", content_type="text/xml", body=_xml("accepted", ""))),
-    ),
-    "redirect": ("302 to a thank-you page", _fixed(Act(status=302, headers=(("Location", "/thanks"),)))),
-    "moved": ("308 to another address", _fixed(Act(said="refused", status=308, headers=(("Location", "/moved"),)))),
-    "puzzle": ("200 and something nobody agreed on", _fixed(Act(body=b'{"queued":"maybe"}'))),
-    "busy": ("429, come back in 1 s", _fixed(Act(said="refused", status=429, headers=(("Retry-After", "1"),)))),
-    "unavailable": ("503 always", _fixed(Act(said="refused", status=503))),
-    "broken": ("500 always: nobody knows whether it took the lead", _fixed(Act(status=500))),
-    "locked-out": ("401: our credentials have expired", _fixed(Act(said="refused", status=401))),
-    "gone": ("410: this address is no more", _fixed(Act(said="refused", status=410))),
-    "bad-request": ("400 without a reason", _fixed(Act(said="refused", status=400))),
-    "sandbox": ("the postal code's last two digits choose the temper; see SANDBOX", _sandbox),
+    "half": ("announces more than it sends", _fixed(Act(manner="half", body=b'{"status":"accepted"'))),
+    "refusal-200": ("status 200 around a refusal", _body("rejected", JSON, b'{"status":"rejected","success":false}')),
+    "wrong-type": ("JSON that calls itself HTML", _body("accepted", HTML, b'{"status":"accepted","success":true}')),
+    "match": ("plain text: Match found", _body("accepted", TEXT, b"Match found")),
+    "no-match": ("plain text: No match found", _body("rejected", TEXT, b"No match found")),
+    "post-response": ("XML PostResponse that accepts", _body("accepted", XML, VOICES["xml"]("accepted", "").body)),
+    "redirect": ("302 to a thank-you page", _status(302, "silent", ("Location", "/thanks"))),
+    "moved": ("308 to another address", _status(308, "refused", ("Location", "/moved"))),
+    "puzzle": ("200 and something nobody agreed on", _body("silent", JSON, b'{"queued":"maybe"}')),
+    "busy": ("429, come back in 1 s", _status(429, "refused", ("Retry-After", "1"))),
+    "unavailable": ("503 always", _status(503)),
+    "broken": ("500 always: nobody knows whether it took the lead", _status(500, "silent")),
+    "locked-out": ("401: our credentials have expired", _status(401)),
+    "gone": ("410: this address is no more", _status(410)),
+    "bad-request": ("400 without a reason", _status(400)),
+    "sandbox": ("the postal code's last two digits choose the temper", _sandbox),
 }
 
 #: The `sandbox` buyer, as test systems of real buyers do it: the last two digits of the postal code choose.
