@@ -139,7 +139,7 @@ class MemoryLedger:
 
     def _write(self, entries: Sequence[Entry], future: asyncio.Future[int]) -> None:
         for entry in entries:
-            self._entries.append(entry)
+            self._entries.append(Entry(at_ns=entry.at_ns, fact=entry.fact))
             self._note(len(self._entries), entry)
         if not future.done():
             future.set_result(len(self._entries))
@@ -222,7 +222,6 @@ class MemoryLedger:
         row.found = replace(row.found, external_id=None)
         row.request = replace(row.request, key=None, body_sha256=None, external_id=None)
         self._answers.pop(row.found.lead_id, None)
-        self._entries[row.seq - 1] = replace(self._entries[row.seq - 1], lead=None)
         return had_any
 
     # ---------------------------------------------------------------------------------------------------- reading
@@ -235,7 +234,10 @@ class MemoryLedger:
             yield entries
 
     def _read(self, seq: int) -> tuple[int, Entry]:
-        return seq, replace(self._entries[seq - 1], idempotency=None)
+        entry = self._entries[seq - 1]
+        if isinstance(entry.fact, Received | Reopened) and (row := self._leads.get(entry.fact.lead_id)):
+            return seq, replace(entry, lead=row.lead)
+        return seq, entry
 
     async def entries_of(self, lead_id: str) -> list[tuple[int, Entry]]:
         """Every fact of a lead, oldest first."""

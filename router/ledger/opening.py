@@ -28,6 +28,8 @@ from router.ledger.protocol import (
     LedgerLocked,
 )
 
+#: Facts at the end whose chain is followed at every start; the rest is for `verify`, and for the fold that reads it.
+CHECKED_FACTS_MAX: Final = 100_000
 _ACCEPT: Final = "restore the state directory from a backup, or start with --accept-loss to go on without them"
 
 
@@ -51,7 +53,7 @@ def open_writer(state_dir: Path, *, accept_loss: bool, now_ns: int) -> sqlite3.C
     try:
         tables.create_tables(connection)
         head = tables.read_head(connection)
-        problem = problem or judge(connection, path, anchor, head)
+        problem = problem or judge(connection, path, anchor, head) or _look_over(connection, path)
         _settle(connection, state_dir, anchor, head, problem, accept_loss=accept_loss, now_ns=now_ns)
     except sqlite3.Error as error:
         connection.close()
@@ -73,6 +75,18 @@ def judge(connection: sqlite3.Connection, path: Path, anchor: Head | None, head:
             f"{path}: fact {anchor.seq} is not the one that was anchored: history was edited or replaced",
             hint="run `lead-router ledger verify` to see where; restore a backup, or start with --accept-loss",
         )
+    return None
+
+
+def _look_over(connection: sqlite3.Connection, path: Path) -> LedgerError | None:
+    """What can be seen in a second: whether pages are in order, and whether the youngest facts are what was written."""
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        return LedgerDamaged(f"{path} is damaged: {found}", hint=_ACCEPT)
+    try:
+        tables.check_chain(connection, CHECKED_FACTS_MAX)
+    except LedgerDamaged as error:
+        return error
     return None
 
 
@@ -103,7 +117,7 @@ def translated(path: Path, error: sqlite3.Error) -> LedgerError:
         return LedgerLocked(f"{path}: {error}", hint="another program holds the database: close it")
     if code == sqlite3.SQLITE_FULL:
         return LedgerFull(f"{path}: {error}", hint="make room on the disk")
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):  # the last: tables are missing
         return LedgerDamaged(f"{path} is damaged: {error}", hint=_ACCEPT)
     return LedgerBroken(f"{path}: {error}", hint="look at the disk, the file's owner and the system log")
 

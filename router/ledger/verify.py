@@ -9,9 +9,10 @@ A missing anchor is written again when, and only when, everything else holds.
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -20,14 +21,14 @@ from router.ledger import opening, tables
 from router.ledger.anchor import EMPTY, Head, read_anchor, write_anchor
 from router.ledger.chain import envelope, link, personal_digest
 from router.ledger.protocol import LedgerDamaged
-from router.model.facts import Fact, Received, Reserved, TermsLoaded
+from router.model.facts import Received, Reserved, TermsLoaded
 from router.model.lead import Lead
 from router.model.times import format_instant
 
 #: Findings listed one by one; further ones are only counted.
 FINDINGS_MAX: Final = 100
 _SLICE: Final = 5_000
-F = TypeVar("F", bound=Fact)
+_NAMING: Final = frozenset({Reserved.__name__, TermsLoaded.__name__})
 _decode_lead = msgspec.json.Decoder(Lead).decode
 
 
@@ -84,8 +85,8 @@ def verify(state_dir: Path, *, progress: Progress | None = None) -> Report:
             connection.execute("BEGIN")  # one view of everything
             _check_pages(connection, report)
             _check_facts(connection, report, progress)
-            _check_beside(connection, report)
             _check_anchor(connection, path, anchor, report)
+            _check_beside(connection, report)
     except sqlite3.Error as error:
         problem = opening.translated(path, error)
         if not isinstance(problem, LedgerDamaged):
@@ -135,11 +136,13 @@ def _check_facts(connection: sqlite3.Connection, report: Report, progress: Progr
             report.add(seq, f"fact {seq} is not what was written, or does not follow the one before it")
         if digest is not None:
             _check_lead(report, seq, digest, row[7:])
-        head = Head(seq, stored)
+        elif kind in _NAMING:
+            _check_named(connection, report, seq, body)
+        head = Head(seq, stored if isinstance(stored, bytes) else b"")
         report.facts += 1
         if progress and report.facts % _SLICE == 0:
             progress(report.facts, total)
-    report.head_seq, report.head_hash = head.seq, bytes(head.hash).hex()
+    report.head_seq, report.head_hash = head.seq, head.hash.hex()
 
 
 def _link(
@@ -150,7 +153,9 @@ def _link(
         return None
     if not (isinstance(lead_id, str | None) and isinstance(digest, bytes | None)):
         return None
-    return link(head.hash, envelope(seq, at_ns, kind, lead_id, digest, body))
+    with contextlib.suppress(struct.error):  # columns longer than any we write
+        return link(head.hash, envelope(seq, at_ns, kind, lead_id, digest, body))
+    return None
 
 
 def _check_lead(report: Report, seq: int, digest: bytes, row: tuple[object, ...]) -> None:
@@ -169,6 +174,18 @@ def _check_lead(report: Report, seq: int, digest: bytes, row: tuple[object, ...]
         report.add(seq, f"what finds the lead of fact {seq} in a search is not what the lead says")
 
 
+def _check_named(connection: sqlite3.Connection, report: Report, seq: int, body: bytes) -> None:
+    """What a fact names and somebody will look up is there: a delivery's way to its lead, terms in force."""
+    try:
+        fact = tables.decode_fact(body)
+    except (msgspec.MsgspecError, TypeError):
+        return  # its hash told already
+    if isinstance(fact, Reserved) and tables.lead_of(connection, fact.delivery_id) != fact.lead_id:
+        report.add(seq, f"the row that leads from the delivery of fact {seq} to its lead is missing or wrong")
+    elif isinstance(fact, TermsLoaded) and not tables.has_terms(connection, fact.terms_version):
+        report.add(seq, f"the terms {fact.terms_version} that fact {seq} put in force are missing")
+
+
 def _columns(lead: Lead) -> list[object]:
     return [
         lead.lead_id, lead.source_id, lead.lead_type, lead.received_at_ns,
@@ -182,29 +199,13 @@ def _check_beside(connection: sqlite3.Connection, report: Report) -> None:
         query = f"SELECT seq FROM {table} EXCEPT SELECT seq FROM facts WHERE kind = ?"  # noqa: S608 - our own names
         for (seq,) in connection.execute(query, (Received.__name__,)):
             report.add(seq, f"`{table}` has a row for fact {seq}, which is no Received")
-    for seq, fact in _facts_of(connection, Reserved):
-        if tables.lead_of(connection, fact.delivery_id) != fact.lead_id:
-            report.add(seq, f"the row that leads from the delivery of fact {seq} to its lead is missing or wrong")
-    stored = {version for (version,) in connection.execute("SELECT version FROM terms")}
-    for version in stored:
+    for (version,) in connection.execute("SELECT version FROM terms").fetchall():
         try:
             tables.read_terms(connection, version)
         except LedgerDamaged as error:
             report.add(None, str(error))
-    for seq, loaded in _facts_of(connection, TermsLoaded):
-        if loaded.terms_version not in stored:
-            report.add(seq, f"the terms {loaded.terms_version} that fact {seq} put in force are missing")
     for at_ns, what in connection.execute("SELECT at_ns, what FROM losses"):
         report.notes.append(f"a loss was accepted at {format_instant(at_ns)}: {what}")
-
-
-def _facts_of(connection: sqlite3.Connection, kind: type[F]) -> Iterator[tuple[int, F]]:
-    """The facts of one kind that can be decoded; the others were found already by their hash."""
-    for seq, body in connection.execute("SELECT seq, body FROM facts WHERE kind = ?", (kind.__name__,)).fetchall():
-        with contextlib.suppress(msgspec.MsgspecError, TypeError):
-            fact = tables.decode_fact(body)
-            if isinstance(fact, kind):
-                yield seq, fact
 
 
 def _check_anchor(connection: sqlite3.Connection, path: Path, anchor: Head | None, report: Report) -> None:

@@ -27,7 +27,7 @@ CONSENT_PATHS: Final = (
 )  # fmt: skip
 
 
-class Lead(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Lead(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One consumer's request. Instants are nanoseconds since 1970 UTC; `submitted_at_ns` defaults to receipt."""
 
     lead_id: str
