@@ -1,0 +1,95 @@
+"""What goes on by itself while the daemon runs: snapshots, retention, and the watchdog's food."""
+
+import asyncio
+import logging
+from typing import Final
+
+from router.clock import Clock
+from router.daemon.systemd import Notifier
+from router.engine import Engine
+from router.ledger.protocol import LedgerError
+from router.ledger.sqlite import SqliteLedger
+from router.model.times import NS_DAY, NS_S
+
+_log: Final = logging.getLogger(__name__)
+_HOUSEKEEPING_S: Final = 3600.0
+#: A commit that has run this long, or a delivery this much longer than its own limits, does not move any more.
+COMMIT_STUCK_S: Final = 30.0
+DELIVERY_SLACK_S: Final = 60.0
+
+
+async def keep_snapshots(engine: Engine) -> None:
+    """Save the state every `ledger.snapshot_every`, so that a start reads few facts. Runs until cancelled."""
+    saved_seq = engine.ledger.head_seq
+    while True:
+        await asyncio.sleep(engine.book.router.ledger.snapshot_every / NS_S)
+        if engine.ledger.head_seq == saved_seq:
+            continue
+        try:
+            if await engine.save_snapshot():
+                saved_seq = engine.ledger.head_seq
+        except LedgerError as error:
+            _log.warning("snapshot_not_saved", extra={"error": type(error).__name__, "hint": error.hint})
+
+
+async def keep_house(engine: Engine) -> None:
+    """Forget what is past its time: answers after 7 days, people after `ledger.retention_pii`. Runs until cancelled."""
+    while True:
+        now_ns = engine.now_ns()
+        try:
+            await engine.ledger.forget_answers(now_ns - 7 * NS_DAY)
+            count = await engine.ledger.erase_before(now_ns - engine.book.router.ledger.retention_pii)
+            if count:
+                _log.info("forgotten", extra={"count": count, "reason": "retention_pii"})
+        except LedgerError as error:
+            _log.warning("not_forgotten", extra={"error": type(error).__name__, "hint": error.hint})
+        await asyncio.sleep(_HOUSEKEEPING_S)
+
+
+async def feed_watchdog(engine: Engine, clock: Clock, notifier: Notifier) -> None:
+    """Feed systemd's watchdog while the loop, the writer and the deliveries all move. Runs until cancelled."""
+    if notifier.watchdog_s is None:
+        return
+    pulse = Pulse(engine, clock)
+    while True:
+        stuck = pulse.stuck()
+        if stuck is None:
+            notifier.alive()
+        else:
+            _log.error("stuck", extra={"reason": stuck})
+        await asyncio.sleep(notifier.watchdog_s / 3)
+
+
+class Pulse:
+    """Whether the daemon moves. It remembers since when it sees each delivery, on the steady clock."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._seen_ns: dict[str, int] = {}
+
+    def stuck(self) -> str | None:
+        """What does not move, in words; None when all does. That it is asked at all says that the loop moves."""
+        now_ns = self._clock.mono_ns()
+        ledger = self._engine.ledger
+        began_ns = ledger.busy_since_ns if isinstance(ledger, SqliteLedger) else None
+        if began_ns is not None and now_ns - began_ns > COMMIT_STUCK_S * NS_S:
+            return "the writer: a commit does not come to its end"
+        return self._stuck_delivery(now_ns)
+
+    def _stuck_delivery(self, now_ns: int) -> str | None:
+        held = {name: one for name, one in self._engine.state.held.items() if one.status == "in_flight"}
+        self._seen_ns = {name: self._seen_ns.get(name, now_ns) for name in held}
+        for name, one in held.items():
+            if now_ns - self._seen_ns[name] > self._longest_ns(one.contract_id):
+                return f"delivery {name} is long past every limit of its endpoint"
+        return None
+
+    def _longest_ns(self, contract_id: str) -> int:
+        """How long a delivery can take at most: to the deadline, one more timeout, and some slack."""
+        book = self._engine.book
+        plan = book.contracts.get(contract_id)
+        slack_ns = int(DELIVERY_SLACK_S * NS_S)
+        if plan is None:
+            return slack_ns + max((kind.deadline for kind in book.lead_types.values()), default=0)
+        return slack_ns + book.lead_types[plan.lead_type].deadline + plan.endpoint.timeout_ns
