@@ -329,6 +329,9 @@ class Engine:
             self._gate.append(lead_id)
             return
         lead = self.state.open[lead_id]
+        if by != "queue" and batch.moment.at_ns >= self._deadline_ns(lead):
+            self._end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
+            return
         choice, standings = self._choose(lead, batch.moment)
         if by is None or choice.winners:
             self._note(batch, decided_fact(choice, self.state, lead.lead, by))
@@ -677,7 +680,7 @@ class Engine:
 
     def freed(self, buyer_id: str) -> None:
         """A slot or some capacity of a buyer may be free again."""
-        if len(self._room):
+        if len(self._room) and not self.draining:
             buyer = self.book.buyers.get(buyer_id)
             for contract_id in self._room.lines(one.id for one in buyer.contracts) if buyer is not None else ():
                 self._wake(contract_id)
