@@ -47,15 +47,18 @@ def read_phone(text: str, country: str) -> str:
 
 
 def read_phone_slowly(text: str, country: str) -> str:
-    """The same by the library alone."""
+    """The same by the library alone, which judges everything but letters."""
     if len(text) > _LENGTH_MAX:
         raise Wrong("too_long", "is too long for a phone number")
+    if any(letter.isalpha() for letter in text.removeprefix("tel:")):
+        # The library would cut away "n/a: " and dial "CALL": good for a keypad, not for a consumer's number.
+        raise Wrong("invalid", "has letters or an extension, which a lead's number may not")
     try:
         number = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
         raise Wrong("invalid", "is not a phone number") from None
     if number.extension:
-        raise Wrong("invalid", "has an extension, which a lead's number may not")
+        raise Wrong("invalid", "has letters or an extension, which a lead's number may not")
     if not phonenumbers.is_valid_number(number):
         raise Wrong("invalid", "is not a phone number in use")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

@@ -187,8 +187,13 @@ def read_datetime(raw: Any, _country: str) -> str | None:
 def read_url(raw: Any, _country: str = "") -> str | None:
     """`url`: absolute http or https, with a host and without a user name."""
     text = read_text(raw)
-    if text is None or _PLAIN_URL.fullmatch(text):
+    if text is None or (_PLAIN_URL.fullmatch(text) and len(text) <= _URL_MAX):
         return text
+    return read_url_slowly(text)
+
+
+def read_url_slowly(text: str) -> str:
+    """The same without the short cut for plain addresses."""
     if len(text) > _URL_MAX:
         raise Wrong("too_long", f"is longer than {_URL_MAX} characters")
     try:
