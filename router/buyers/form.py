@@ -14,4 +14,6 @@ def encode(tree: dict[str, Tree]) -> bytes:
 
 
 def _quoted(text: str) -> str:
+    if text.isalnum() and text.isascii():
+        return text
     return quote_plus(text, encoding="utf-8", errors="replace")

@@ -22,4 +22,6 @@ def with_pairs(url: str, added: Iterable[tuple[str, str]]) -> str:
 
 
 def _quoted(text: str) -> str:
+    if text.isalnum() and text.isascii():
+        return text
     return quote(text, safe="", encoding="utf-8", errors="replace")

@@ -7,6 +7,7 @@ where the endpoint stands puts that in front.
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,7 +18,16 @@ from router.terms.paths import Find, PathError, compile_extraction
 from router.terms.problems import Problem, errors
 from router.terms.responses import Rules, compile_rules
 from router.terms.schema import Auth, Endpoint, LeadType, Ping, Retry
-from router.terms.template import BodyTemplate, TextTemplate, below, compile_body, compile_text, vocabulary
+from router.terms.template import (
+    BodyTemplate,
+    Schema,
+    TextTemplate,
+    Vocabulary,
+    below,
+    compile_body,
+    compile_text,
+    vocabulary,
+)
 from router.terms.xml_names import Root, xml_problems, xml_root
 
 Wire = Literal["json", "form", "query", "xml", "soap"]
@@ -97,8 +107,8 @@ AUTH_KINDS: Final[dict[str, AuthKind]] = {
 def secret_names(auth: Auth) -> tuple[str, ...]:
     """The names of all secrets an auth refers to, in order."""
     texts: list[str] = []
-    for key in msgspec.structs.fields(Auth):
-        value = getattr(auth, key.name)
+    for key in Auth.__struct_fields__:
+        value = getattr(auth, key)
         texts.extend(value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ())
     return tuple(text.removeprefix(SECRET_PREFIX) for text in texts if text.startswith(SECRET_PREFIX))
 
@@ -148,7 +158,7 @@ def _auth_problems(auth: Auth) -> list[Problem]:
         known = ", ".join(AUTH_KINDS)
         return [Problem("", "auth.type", f'auth type "{auth.type}" is not available yet', f"Use one of: {known}")]
     found: list[Problem] = []
-    for key in (one.name for one in msgspec.structs.fields(Auth) if one.name != "type"):
+    for key in Auth.__struct_fields__[1:]:
         value = getattr(auth, key)
         if key in kind.keys and not value:
             found.append(Problem("", f"auth.{key}", f'auth type "{auth.type}" needs {key}', f"Add {key}"))
@@ -225,35 +235,64 @@ def _wire_problems(endpoint: Endpoint) -> list[Problem]:
 # -- compiling -----------------------------------------------------------------------------------
 
 
-def _body(
-    tree: Mapping[str, object], endpoint: Endpoint, lead_types: Sequence[LeadType], key: str
-) -> tuple[BodyTemplate | None, list[Problem]]:
-    is_ping = key.startswith("ping")
-    words = vocabulary(
-        lead_types, maps=endpoint.maps, ping=frozenset() if is_ping else _ping_names(endpoint.ping), public_only=is_ping
-    )
-    wire = _wire(endpoint)
-    body, problems = compile_body(tree, words, key, leave_out=wire in ("json", "xml", "soap"))
+class _Naming(Struct, frozen=True):
+    """What decides which names the templates of an endpoint may use; its JSON is the key of the caches below."""
+
+    schemas: tuple[Schema, ...]
+    maps: dict[str, dict[str, str]]
+    ping: tuple[str, ...]
+    public_only: bool
+
+
+# Thousands of endpoints share one body and one schema: each is compiled once, and kept in memory once.
+@lru_cache(maxsize=256)
+def _words(naming: bytes) -> Vocabulary:
+    found = msgspec.json.decode(naming, type=_Naming)
+    return vocabulary(found.schemas, maps=found.maps, ping=frozenset(found.ping), public_only=found.public_only)
+
+
+@lru_cache(maxsize=1024)
+def _compiled_body(naming: bytes, encoded: bytes, key: str, wire: Wire) -> tuple[BodyTemplate | None, list[Problem]]:
+    tree = msgspec.json.decode(encoded)
+    body, problems = compile_body(tree, _words(naming), key, leave_out=wire in ("json", "xml", "soap"))
     if wire in ("xml", "soap"):
         problems = [*problems, *xml_problems(tree, key, soap=wire == "soap")]
     return body, problems
 
 
-def _ping_names(ping: Ping | None) -> frozenset[str]:
+@lru_cache(maxsize=1024)
+def _compiled_text(naming: bytes, text: str, key: str) -> tuple[TextTemplate | None, list[Problem]]:
+    return compile_text(text, _words(naming), key)
+
+
+def _naming(endpoint: Endpoint, lead_types: Sequence[LeadType], *, ping: tuple[str, ...], public_only: bool) -> bytes:
+    schemas = tuple(Schema(lead_type.fields, lead_type.unknown_fields == "keep") for lead_type in lead_types)
+    return msgspec.json.encode(_Naming(schemas, endpoint.maps, ping, public_only))
+
+
+def _body(
+    tree: Mapping[str, object], endpoint: Endpoint, lead_types: Sequence[LeadType], key: str
+) -> tuple[BodyTemplate | None, list[Problem]]:
+    is_ping = key.startswith("ping")
+    naming = _naming(endpoint, lead_types, ping=() if is_ping else _ping_names(endpoint.ping), public_only=is_ping)
+    return _compiled_body(naming, msgspec.json.encode(tree), key, _wire(endpoint))
+
+
+def _ping_names(ping: Ping | None) -> tuple[str, ...]:
     if ping is None:
-        return frozenset()
-    return frozenset(("bid", "reference") if ping.reference is not None else ("bid",))
+        return ()
+    return ("bid",) if ping.reference is None else ("bid", "reference")
 
 
 def _headers(
     endpoint: Endpoint, lead_types: Sequence[LeadType]
 ) -> tuple[list[tuple[str, TextTemplate]], list[Problem]]:
     """Header templates. Where there is a ping they go with it too, and so may not name anything personal."""
-    words = vocabulary(lead_types, maps=endpoint.maps, public_only=endpoint.ping is not None)
+    naming = _naming(endpoint, lead_types, ping=(), public_only=endpoint.ping is not None)
     templates: list[tuple[str, TextTemplate]] = []
     problems = _header_problems(endpoint.headers, endpoint.auth)
     for name, text in endpoint.headers.items():
-        template, found = compile_text(text, words, below("headers", name))
+        template, found = _compiled_text(naming, text, below("headers", name))
         problems.extend(found)
         if template is not None:
             templates.append((name, template))

@@ -15,7 +15,7 @@ What the specification leaves open is decided here:
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -27,7 +27,7 @@ from router.model.times import format_instant
 from router.terms.decode import suggestion
 from router.terms.filters import FILTERS, KEEPS_KIND, ArgumentError, Given, Step, as_text
 from router.terms.problems import Problem
-from router.terms.schema import FieldTerms, LeadType
+from router.terms.schema import FieldTerms
 
 #: A rendered body: what JSON can hold.
 Tree = str | int | float | bool | None | list["Tree"] | dict[str, "Tree"]
@@ -79,6 +79,13 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     choices: Mapping[str, frozenset[str]] = {}  # enum fields: every value they can have
 
 
+class Schema(Struct, frozen=True):
+    """What a lead type says of its fields, as far as templates ask."""
+
+    fields: dict[str, FieldTerms]
+    keeps_unknown: bool
+
+
 class TextTemplate(Struct, frozen=True):
     """Text with placeholders. `fields` are the lead fields it names."""
 
@@ -114,13 +121,13 @@ def is_personal(terms: FieldTerms) -> bool:
 
 
 def vocabulary(
-    lead_types: Iterable[LeadType],
+    schemas: Sequence[Schema],
     *,
     maps: Mapping[str, Mapping[str, str]],
     ping: frozenset[str] = frozenset(),
     public_only: bool = False,
 ) -> Vocabulary:
-    """What templates of an endpoint used by these lead types may name.
+    """What templates of an endpoint may name, `schemas` being those of the lead types that use it.
 
     Without any lead type (no contract uses the endpoint yet), or where one keeps unknown fields, every field name
     passes: there is nothing to hold it against.
@@ -128,9 +135,8 @@ def vocabulary(
     kinds: dict[str, frozenset[str]] = {}
     choices: dict[str, frozenset[str]] = {}
     personal: set[str] = set()
-    types = list(lead_types)
-    for lead_type in types:
-        for name, terms in lead_type.fields.items():
+    for schema in schemas:
+        for name, terms in schema.fields.items():
             kinds[name] = kinds.get(name, frozenset()) | {terms.type}
             if terms.type == "enum" and terms.one_of:
                 choices[name] = choices.get(name, frozenset()) | frozenset(terms.one_of)
@@ -141,7 +147,7 @@ def vocabulary(
         personal=frozenset(personal),
         maps=maps,
         ping=ping,
-        any_field=not types or any(lead_type.unknown_fields == "keep" for lead_type in types),
+        any_field=not schemas or any(schema.keeps_unknown for schema in schemas),
         public_only=public_only,
         choices=choices,
     )
@@ -415,6 +421,8 @@ class _Work:
         return _table(children)
 
 
+# Nodes are shared between endpoints: tens of thousands of them say `{{first_name}}`.
+@lru_cache(maxsize=4096)
 def _chain(get: Getter, steps: tuple[Step, ...]) -> Getter:
     if len(steps) == 1:
         (only,) = steps
@@ -429,6 +437,7 @@ def _chain(get: Getter, steps: tuple[Step, ...]) -> Getter:
     return run
 
 
+@lru_cache(maxsize=4096)
 def _whole(get: Getter, leave_out: bool) -> Node:
     """A leaf that is one placeholder: it keeps its type, and is left out (or empty text) when absent."""
     nothing: str | _Absent = ABSENT if leave_out else ""
