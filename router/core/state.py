@@ -37,7 +37,6 @@ from router.model.times import NS_DAY
 
 KEYS_KEPT_NS: Final = 7 * NS_DAY
 RECENT_ANSWERS: Final = 100
-_RECENT_MASK: Final = (1 << RECENT_ANSWERS) - 1
 _DAYS_KEPT: Final = 400
 
 
@@ -114,10 +113,9 @@ class Pause(Struct):
 
 
 class Answers(Struct):
-    """A contract's answers: the last hundred as bits (1 accepted, newest lowest), and counts per local day."""
+    """A contract's answers: the last hundred (`1` accepted, `0` not, newest last), and counts per local day."""
 
-    recent: int = 0
-    recent_size: int = 0
+    recent: str = ""
     days: dict[str, tuple[int, int]] = field(default_factory=dict)  # day -> (accepted, answered)
     auth_failures: int = 0  # running
 
@@ -302,8 +300,7 @@ class State(Struct):
 
     def _answered(self, held: Held, accepted: bool) -> None:
         answers = self._answers(held.contract_id)
-        answers.recent = (answers.recent << 1 | accepted) & _RECENT_MASK
-        answers.recent_size = min(answers.recent_size + 1, RECENT_ANSWERS)
+        answers.recent = (answers.recent + ("1" if accepted else "0"))[-RECENT_ANSWERS:]
         took, all_ = answers.days.get(held.day, (0, 0))
         answers.days[held.day] = (took + accepted, all_ + 1)
         if len(answers.days) > _DAYS_KEPT:
@@ -412,9 +409,9 @@ class State(Struct):
     def acceptance(self, contract_id: str) -> float:
         """Accepted over answered of the last 100 answers; 1 below 20 (SPEC section 3, `best`)."""
         answers = self.answers.get(contract_id)
-        if answers is None or answers.recent_size < 20:
+        if answers is None or len(answers.recent) < 20:
             return 1.0
-        return answers.recent.bit_count() / answers.recent_size
+        return answers.recent.count("1") / len(answers.recent)
 
     # -- snapshots -------------------------------------------------------------------------------
 

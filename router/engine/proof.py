@@ -287,7 +287,7 @@ class Proof:
         return {
             "last_sale": format_instant(last) if last else None,
             "acceptance": round(state.acceptance(plan.id), 4),
-            "answers": answers.recent_size if answers is not None else 0,
+            "answers": len(answers.recent) if answers is not None else 0,
             "credit": turned.current.get(plan.id) if turned is not None else None,
         }
 

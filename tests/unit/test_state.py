@@ -1,0 +1,72 @@
+"""The fold, where random worlds are too short to reach."""
+
+from router.core.state import State
+from router.model.facts import Received, Reserved, Settled
+from router.model.times import NS_DAY, NS_S
+from tests import factory
+from tests.factory import NOON
+from tests.property.worlds import World
+
+
+def sold(state: State, number: int, outcome: str, at_ns: int = NOON) -> None:
+    """One delivery of contract `c`, reserved and settled."""
+    reserved = Reserved(
+        delivery_id=f"d{number}",
+        lead_id=f"l{number}",
+        contract_id="c",
+        buyer_id="b",
+        lead_type="solar",
+        terms_version="v",
+        rank=0,
+        price=1000,
+        day="2026-11-24",
+        steady_ns=at_ns,
+    )
+    state.apply(factory.entry(reserved, at_ns))
+    state.apply(factory.entry(Settled(delivery_id=f"d{number}", outcome=outcome), at_ns))  # type: ignore[arg-type]
+
+
+def test_a_snapshot_holds_more_answers_than_fit_a_machine_word() -> None:
+    """A hundred and fifty answers later the last hundred are remembered, and the image loads to the same state."""
+    world = World(factory.book(factory.buyer("b", factory.contract("c"))))
+    for number in range(150):
+        sold(world.state, number, "accepted" if number % 4 else "rejected")
+    assert world.state.acceptance("c") == 0.75
+    again = State.load(world.state.dump())
+    assert again.dump() == world.state.dump()
+    assert len(again.answers["c"].recent) == 100
+
+
+def test_acceptance_is_one_until_twenty_answers() -> None:
+    """A new contract is not judged by its first few refusals."""
+    world = World(factory.book(factory.buyer("b", factory.contract("c"))))
+    for number in range(19):
+        sold(world.state, number, "rejected")
+    assert world.state.acceptance("c") == 1
+    sold(world.state, 19, "rejected")
+    assert world.state.acceptance("c") == 0
+
+
+def test_what_no_window_can_reach_is_forgotten_but_totals_stay() -> None:
+    """Three months of one sale a day: the entries kept are bounded, the total counts all, the last sale is known."""
+    world = World(factory.book(factory.buyer("b", factory.contract("c"))))
+    for number in range(90):
+        sold(world.state, number, "accepted", NOON + number * NS_DAY)
+    usage = world.state.usage["contract:c"]
+    assert usage.leads_total == 90
+    assert usage.spend_total == 90_000
+    assert len(usage.at) <= 35
+    assert usage.last_at() == NOON + 89 * NS_DAY
+
+
+def test_dedup_forgets_after_its_window() -> None:
+    """What no dedup window reaches any more is not remembered."""
+    dedup = {"keys": [["phone"]], "window": "1h"}
+    world = World(factory.book(factory.buyer("b", factory.contract("c", dedup=dedup))))
+    for number in range(5):
+        at_ns = NOON + number * 3000 * NS_S
+        lead = factory.lead(f"l{number}", at_ns=at_ns, phone=f"+1512555014{number}")
+        received = Received(lead_id=lead.lead_id, source_id="web", lead_type="solar")
+        world.state.apply(factory.entry(received, at_ns, lead))
+    assert list(world.state.seen) == ["l3", "l4"]
+    assert len(world.state.people) == 2
