@@ -26,6 +26,7 @@ from router.terms.coverage import Coverage
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.problems import Problem
 from router.terms.schema import Buyer, Contract, Terms
+from router.terms.template import below
 
 _ROUTER: str = "router.toml"
 _SHARE_SLACK = 1e-9
@@ -108,7 +109,7 @@ def _judge_endpoints(page: Page, buyer: Buyer, terms: Terms) -> None:
     for name, endpoint in buyer.endpoints.items():
         kinds = {contract.lead_type for contract in buyer.contracts if contract.endpoint == name}
         judge_endpoint(
-            page.at(f"endpoints.{name}"),
+            page.at(below("endpoints", name)),
             name,
             endpoint,
             lead_types=[terms.lead_types[kind] for kind in sorted(kinds) if kind in terms.lead_types],
@@ -138,7 +139,7 @@ def _shared_tokens(terms: Terms) -> list[Problem]:
 
 def _tokens(terms: Terms) -> Iterable[tuple[str, str, str, str]]:
     for name, operator in terms.router.operators.items():
-        yield _ROUTER, f"operators.{name}.token_sha256", operator.token_sha256, f"operator {name}"
+        yield _ROUTER, below("operators", name) + ".token_sha256", operator.token_sha256, f"operator {name}"
     for word, owners in (("source", terms.sources.values()), ("buyer", terms.buyers.values())):
         for owner in owners:
             for index, token in enumerate(owner.token_sha256):

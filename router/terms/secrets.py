@@ -13,6 +13,7 @@ from typing import Final
 
 from router.terms.problems import Problem, Severity
 from router.terms.schema import Auth, Buyer, Terms
+from router.terms.template import below
 
 PREFIX: Final = "secret:"
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -86,11 +87,12 @@ def references(terms: Terms) -> Iterator[tuple[str, str, str, bool]]:
         if source.adapter_secret is not None and source.adapter_secret.startswith(PREFIX):
             yield terms.places[f"source:{source.id}"], "adapter_secret", source.adapter_secret, True
     for buyer in terms.buyers.values():
-        live = _live_endpoints(buyer)
+        file, live = terms.places[f"buyer:{buyer.id}"], _live_endpoints(buyer)
         for name, endpoint in buyer.endpoints.items():
-            for key, reference in auth_secrets(endpoint.auth):
-                if reference.startswith(PREFIX):
-                    yield terms.places[f"buyer:{buyer.id}"], f"endpoints.{name}.auth.{key}", reference, name in live
+            place = below("endpoints", name)
+            for key, text in (("username", endpoint.auth.username or ""), *auth_secrets(endpoint.auth)):
+                if text.startswith(PREFIX):
+                    yield file, f"{place}.auth.{key}", text, name in live
 
 
 def auth_secrets(auth: Auth) -> Iterator[tuple[str, str]]:

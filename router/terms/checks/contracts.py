@@ -1,6 +1,5 @@
 """Contracts: references, values, and what can never work, held against lead type, sources and buyer."""
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -30,11 +29,11 @@ from router.terms.checks.values import (
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.hours import parse_hours
 from router.terms.schema import Buyer, Contract, LeadType, Sla, Source, Terms
+from router.terms.template import below
 
 #: The one tier of a lead type that names none.
 MAIN_TIER: Final = "main"
 _EVERY: Final = "*"
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 def judge_contract(page: Page, contract: Contract, buyer: Buyer, terms: Terms) -> None:
@@ -187,15 +186,11 @@ def _judge_queue(page: Page, contract: Contract, lead_type: LeadType) -> None:
 
 
 def _warn_of_waiting(page: Page, key: str, sla: Sla | None, hold_max: int) -> None:
-    for name in ("max_lead_age", "deliver_within"):
-        bound = getattr(sla, name, None)
-        if bound is not None and bound < hold_max:
-            waits, least = format_duration(hold_max), format_duration(bound)
-            page.warn(
-                key,
-                f"leads may wait {waits}, and sla.{name} refuses them after {least}",
-                'Write "skip", or allow for the wait',
-            )
+    """`max_lead_age` counts on while a lead waits; `deliver_within` counts from its release."""
+    if sla is not None and sla.max_lead_age is not None and sla.max_lead_age < hold_max:
+        waits, least = format_duration(hold_max), format_duration(sla.max_lead_age)
+        message = f"leads may wait {waits}, and sla.max_lead_age refuses them after {least}"
+        page.warn(key, message, 'Write "skip", or allow for the wait')
 
 
 def _judge_fields(page: Page, contract: Contract, buyer: Buyer, lead_type: LeadType) -> None:
@@ -208,8 +203,7 @@ def _judge_fields(page: Page, contract: Contract, buyer: Buyer, lead_type: LeadT
         if name in accepted.required:
             page.error(f"fields.optional[{index}]", f"{shown(name)} is required as well", "Take one of the two out")
     for name, rule in accepted.rules.items():
-        place = name if _BARE.fullmatch(name) else shown(name)
-        judge_rule(page.at(f"fields.rules.{place}"), name, rule, lead_type)
+        judge_rule(page.at(below("fields.rules", name)), name, rule, lead_type)
     endpoint = buyer.endpoints.get(contract.endpoint)
     if endpoint is None:
         return
@@ -231,7 +225,7 @@ def _why_never(
     contract: Contract, buyer: Buyer, lead_type: LeadType, sources: list[Source]
 ) -> Iterator[tuple[str, str, str]]:
     """Why a live contract cannot win: (key, reason, mend)."""
-    price = max(contract.price, contract.exclusive_price or contract.price)
+    lowest, price = _prices(contract, lead_type)
     if lead_type.sell.floor is not None and price < lead_type.sell.floor:
         floor = format_money(lead_type.sell.floor)
         yield "price", f"{lead_type.id} is never sold below {floor}", "Raise the price, or lower sell.floor"
@@ -239,7 +233,7 @@ def _why_never(
     for index, cap in enumerate(contract.caps):
         if cap.limit == 0:
             yield f"caps[{index}].limit", "this cap is closed", 'If that is meant, status = "paused" says it better'
-        elif cap.spend is not None and cap.spend < contract.price:
+        elif cap.spend is not None and cap.spend < lowest:
             yield f"caps[{index}].spend", "one lead costs more than this", "Raise it"
     if contract.rate is not None and contract.rate.leads == 0:
         yield "rate.leads", "no lead is let through", 'If that is meant, status = "paused" says it better'
@@ -248,6 +242,13 @@ def _why_never(
     if buyer.max_in_flight == 0:
         yield "", "its buyer's max_in_flight is 0", "Write 1 or more"
     yield from _why_no_value(contract, lead_type)
+
+
+def _prices(contract: Contract, lead_type: LeadType) -> tuple[int, int]:
+    """The lowest and the highest price a lead of this type can be sold for under the contract."""
+    alone = contract.price if contract.exclusive_price is None else contract.exclusive_price
+    prices = {"exclusive": (alone,), "shared": (contract.price,), "best": (alone, contract.price)}[lead_type.sell.mode]
+    return min(prices), max(prices)
 
 
 def _why_no_source(

@@ -23,6 +23,7 @@ from router.terms.checks.values import (
 )
 from router.terms.postal import COUNTRIES, canonical_postal_code
 from router.terms.schema import Criterion, FieldRule, FieldTerms, LeadType, Scalar
+from router.terms.template import below
 
 NUMBERS: Final = ("integer", "number")
 TIMES: Final = ("date", "datetime")
@@ -51,7 +52,7 @@ def judge_schema(page: Page, fields: Mapping[str, FieldTerms]) -> None:
     for name, terms in fields.items():
         if _NAME.fullmatch(name) is None:
             mend = "Use letters, digits, dashes and underscores, a letter first; source.map takes other names in"
-            page.error(f"fields.{shown(name)}", "this cannot be the name of a field", mend)
+            page.error(below("fields", name), "this cannot be the name of a field", mend)
             continue
         if name in _OUR_OWN or name.startswith("consent_"):
             mend = "Give the field another name, and let the sources' map translate"

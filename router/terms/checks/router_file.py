@@ -18,6 +18,7 @@ from router.terms.checks.values import (
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.postal import COUNTRIES
 from router.terms.schema import Defaults, RouterTerms, Server
+from router.terms.template import below
 
 _TCP: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
@@ -42,8 +43,8 @@ def judge_router(page: Page, router: RouterTerms) -> None:
         except ValueError as error:
             page.error(f"network.allow_private[{index}]", str(error), "Correct it, or leave it out")
     for name, operator in router.operators.items():
-        judge_id(page, f"operators.{name}", name)
-        judge_token_hash(page, f"operators.{name}.token_sha256", operator.token_sha256)
+        judge_id(page, below("operators", name), name)
+        judge_token_hash(page, below("operators", name) + ".token_sha256", operator.token_sha256)
 
 
 def _judge_server(page: Page, server: Server) -> None:

@@ -13,6 +13,7 @@ from router.terms.checks.values import (
 from router.terms.decode import suggestion
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.schema import Source, Terms
+from router.terms.template import below
 
 
 def judge_source(page: Page, source: Source, terms: Terms) -> None:
@@ -39,7 +40,7 @@ def _judge_lead_types(page: Page, source: Source, terms: Terms) -> None:
     for index, name in enumerate(source.lead_types):
         judge_reference(page, f"lead_types[{index}]", name, terms.lead_types, "lead type")
     for name in source.payout:
-        judge_reference(page, f"payout.{name}", name, source.lead_types, "lead type of this source named")
+        judge_reference(page, below("payout", name), name, source.lead_types, "lead type of this source named")
 
 
 def _judge_map(page: Page, source: Source, terms: Terms) -> None:
@@ -52,4 +53,4 @@ def _judge_map(page: Page, source: Source, terms: Terms) -> None:
             meant = suggestion(name, known)
             mend = f'Did you mean "{meant}"?' if meant else f"Its fields are {', '.join(sorted(known))}"
             message = f"no lead type of this source has a field {shown(name)}"
-            page.error(f"map.{incoming if incoming.isidentifier() else shown(incoming)}", message, mend)
+            page.error(below("map", incoming), message, mend)

@@ -1,6 +1,7 @@
 """Coverage judged across contracts: what each names, where two of one buyer overlap, which codes nobody covers."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Final
 
@@ -116,9 +117,8 @@ def judge_gaps(page: Page, coverages: Iterable[Coverage]) -> None:
         return
     uncovered = {place.code for place in us()}
     total = len(uncovered)
-    by_start = _by_start(uncovered)
     for coverage in of_us:
-        uncovered -= set(_codes_in_use(coverage, by_start))
+        uncovered.difference_update(_codes_in_use(coverage))
         if not uncovered:
             return
     states: dict[str, int] = {}
@@ -131,17 +131,19 @@ def judge_gaps(page: Page, coverages: Iterable[Coverage]) -> None:
     page.warn("", f"{len(uncovered)} of {total} US postal codes are covered by no live contract ({where})", _HINT)
 
 
-def _by_start(codes: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {"": []}
-    for code in codes:
-        for length in range(len(code) + 1):
-            found.setdefault(code[:length], []).append(code)
-    return found
+@cache
+def _by_start() -> dict[str, tuple[str, ...]]:
+    """US postal codes in use by each of their beginnings."""
+    found: dict[str, list[str]] = {}
+    for place in us():
+        for length in range(len(place.code) + 1):
+            found.setdefault(place.code[:length], []).append(place.code)
+    return {start: tuple(codes) for start, codes in found.items()}
 
 
-def _codes_in_use(coverage: Coverage, by_start: dict[str, list[str]]) -> Iterator[str]:
+def _codes_in_use(coverage: Coverage) -> Iterator[str]:
     starts = [""] if coverage.everywhere else [text for entry in coverage.entries for text in entry.prefixes]
-    named = [code for start in starts for code in by_start.get(start, ())]
+    named = [code for start in starts for code in _by_start().get(start, ())]
     if not coverage.everywhere:
         named += [code for entry in coverage.entries for code in entry.codes]
     if not coverage.excluded:
