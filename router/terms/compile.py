@@ -28,7 +28,7 @@ _RATE_NS: Final = {"second": NS_S, "minute": NS_MINUTE, "hour": NS_HOUR, "day": 
 _MAIN_TIER: Final = "main"
 
 
-class TermsInvalid(Exception):
+class TermsError(Exception):
     """Terms that were not checked: something in them cannot be compiled."""
 
 
@@ -39,7 +39,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 
 def compile_book(terms: Terms) -> Book:
-    """Terms that `check` found no error in -> Book. Raises TermsInvalid naming the contract otherwise."""
+    """Terms that `check` found no error in -> Book. Raises TermsError naming the contract otherwise."""
     coverage = {
         contract.id: _coverage(contract, terms) for buyer in terms.buyers.values() for contract in buyer.contracts
     }
@@ -58,8 +58,19 @@ def revive(stored: bytes) -> Book:
 
 
 def _canonical(stored: _Stored) -> bytes:
-    plain = msgspec.to_builtins(stored, enc_hook=_plain_scalar, order="deterministic", str_keys=True)
-    return msgspec.json.encode(plain, order="deterministic")
+    """One text for equal terms, whatever order their files were read in. The order of a body's keys is part of it."""
+    plain = {
+        "coverage": msgspec.to_builtins(stored.coverage, order="deterministic"),
+        "rules": stored.rules,
+        "terms": _by_key(msgspec.to_builtins(stored.terms, enc_hook=_plain_scalar)),
+    }
+    return msgspec.json.encode(plain)
+
+
+def _by_key(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: tree[key] if key == "body" else _by_key(tree[key]) for key in sorted(tree)}
+    return [_by_key(one) for one in tree] if isinstance(tree, list | tuple) else tree
 
 
 def _plain_scalar(value: Any) -> Any:
@@ -103,7 +114,7 @@ def _coverage(contract: Contract, terms: Terms) -> Coverage:
     )
     errors = [message for _, message, _, severity in problems if severity == "error"]
     if errors:
-        raise TermsInvalid(f"contract {contract.id}: coverage: {errors[0]}")
+        raise TermsError(f"contract {contract.id}: coverage: {errors[0]}")
     return found
 
 
@@ -113,7 +124,7 @@ def _endpoints(buyer: Buyer, terms: Terms) -> dict[str, EndpointPlan]:
         kinds = {contract.lead_type for contract in buyer.contracts if contract.endpoint == name}
         plan, problems = compile_endpoint(name, endpoint, lead_types=[terms.lead_types[kind] for kind in sorted(kinds)])
         if plan is None:
-            raise TermsInvalid(f"buyer {buyer.id}: endpoint {name}: {problems[0]}")
+            raise TermsError(f"buyer {buyer.id}: endpoint {name}: {problems[0]}")
         plans[name] = plan
     return plans
 

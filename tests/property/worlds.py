@@ -14,7 +14,7 @@ from router.model.facts import AnyFact, Decided, Paused, Received, Reserved, Res
 from router.model.lead import Consent, Lead
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
 from router.terms.book import Book
-from router.terms.compile import TermsInvalid
+from router.terms.compile import TermsError
 from tests import factory
 
 CODES = ["78701", "78702", "78710", "10001", "10002", "90210"]
@@ -164,7 +164,7 @@ def books(draw: Any, *, stateless: bool = False) -> Book:
     source = {"payout": {"solar": draw(st.sampled_from(["3.00", {"amount": "3.00", "per": "sold_copy"}]))}}
     try:
         return factory.book(*buyers, lead_type={"tiers": tiers, "sell": sell}, source=source)
-    except TermsInvalid:  # a coverage that excludes all it names
+    except TermsError:  # a coverage that excludes all it names
         reject()
 
 
