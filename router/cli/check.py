@@ -1,7 +1,13 @@
-"""`lead-router check`: every error of every file at once, each with its place and the mend."""
+"""`lead-router check`: every error of every file at once, each with its place and the mend.
+
+Secrets that cannot be read are warnings here: a configuration is often checked where its secrets are not. `serve`
+insists on them.
+"""
 
 import argparse
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from router.cli import options as shared
 from router.cli.exits import DONE, NO
@@ -9,6 +15,7 @@ from router.cli.screen import print_json
 from router.terms.check import check
 from router.terms.load import load
 from router.terms.problems import Problem, errors
+from router.terms.secrets import Secrets
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check it; exit 1 when `serve` would refuse it. Warnings alone are no error."""
     loaded = load(options.config, options.state if options.state.is_dir() else None)
-    problems = sorted(loaded.problems + (check(loaded.terms) if loaded.terms is not None else []))
+    problems = list(loaded.problems)
+    if loaded.terms is not None:
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        secrets = Secrets(options.config, Path(credentials) if credentials else None)
+        problems += [*check(loaded.terms), *secrets.missing(loaded.terms, strict=False)]
+    problems.sort(key=lambda one: (one.severity == "error", one))  # errors last, where the eye is
     wrong = bool(errors(problems))
     if options.json:
         print_json({"ok": not wrong, "problems": [_plain(one) for one in problems]})

@@ -12,7 +12,7 @@ from router.cli.screen import print_json
 def arguments(parser: argparse.ArgumentParser) -> None:
     """`demo [--leads N] [--rate R] [--stay]`."""
     parser.add_argument("--leads", type=_positive, default=300, metavar="N", help="how many (default: 300)")
-    parser.add_argument("--rate", type=float, default=30.0, metavar="R", help="leads a second (default: 30)")
+    parser.add_argument("--rate", type=float, default=40.0, metavar="R", help="leads a second (default: 40)")
     shared.json_output(parser)
     parser.add_argument("--stay", action="store_true", help="go on until Ctrl-C, with the dashboard")
 

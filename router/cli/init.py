@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CommandError(NO, f"{target} is not empty", "Nothing was written. Name a directory that is new or empty.")
     try:
-        shutil.copytree(sample_config(), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("secrets", ".*"))
+        shutil.copytree(sample_config(), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("secrets"))
         (target / "secrets").mkdir(mode=0o700)
     except SampleMissingError as error:
         raise CommandError(DISK, str(error)) from None

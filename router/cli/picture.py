@@ -13,6 +13,7 @@ from router.cli.screen import columns, paint
 
 RANKED_SHOWN_MAX: Final = 5
 REFUSED_SHOWN_MAX: Final = 12
+EXPLAINED_SHOWN_MAX: Final = 500
 _ID_SHOWN: Final = 12
 _TEXT_SHOWN_MAX: Final = 60
 _MOODS: Final = {
@@ -61,8 +62,7 @@ def _steps(trace: Json) -> Iterable[tuple[str, Callable[[_Pen], list[str]]]]:
 
 def explanation(decision: Json) -> list[str]:
     """A decision about a lead that was not sent -> who would get it, who comes next, and why the others would not."""
-    pen = _Pen(on=False)
-    return _decision(decision, pen)
+    return _decision(decision, _Pen(on=False), refused_max=EXPLAINED_SHOWN_MAX)
 
 
 def _received(trace: Json) -> str:
@@ -92,7 +92,7 @@ def _clock(instant: object) -> str | None:
     return str(instant).partition("T")[2].rstrip("Z") if instant else None
 
 
-def _decision(decision: Json, pen: _Pen) -> list[str]:
+def _decision(decision: Json, pen: _Pen, *, refused_max: int = REFUSED_SHOWN_MAX) -> list[str]:
     ranking = [str(one) for one in decision.get("ranking") or ()]
     winners = {str(one) for one in decision.get("winners") or ()}
     refusals = decision.get("refusals") or ()
@@ -106,18 +106,16 @@ def _decision(decision: Json, pen: _Pen) -> list[str]:
         lines.append(f"{_RAIL}  {place:>2}. {contract:<24} {mark}")
     if len(ranking) > RANKED_SHOWN_MAX:
         lines.append(f"{_RAIL}      and {len(ranking) - RANKED_SHOWN_MAX} more, ranked below")
-    return [*lines, *_refusals(refusals), *_uncounted(decision)]
+    return [*lines, *_refusals(refusals, refused_max), *_uncounted(decision)]
 
 
-def _refusals(refusals: Iterable[Json]) -> list[str]:
+def _refusals(refusals: Iterable[Json], shown_max: int) -> list[str]:
     """A line for each refusal: contract, code, what was expected, what was there."""
     told = list(refusals)
-    rows = [
-        ("✗", str(one.get("contract_id")), str(one.get("code")), _comparison(one)) for one in told[:REFUSED_SHOWN_MAX]
-    ]
+    rows = [("✗", str(one.get("contract_id")), str(one.get("code")), _comparison(one)) for one in told[:shown_max]]
     lines = columns(rows, indent=f"{_RAIL}   ")
-    if len(told) > REFUSED_SHOWN_MAX:
-        rest = Counter(str(one.get("code")) for one in told[REFUSED_SHOWN_MAX:])
+    if len(told) > shown_max:
+        rest = Counter(str(one.get("code")) for one in told[shown_max:])
         lines.append(f"{_RAIL}   ✗  and {_tally(rest)}")
     return lines
 
@@ -131,8 +129,8 @@ def _comparison(one: Json) -> str:
 
 def _uncounted(decision: Json) -> list[str]:
     """The contracts a trace gives as counts: those that do not cover the lead."""
-    counts = decision.get("others") or {}
-    return [f"{_RAIL}   ✗  {_tally(counts)}: the contracts that do not cover this lead"] if counts else []
+    others = sum((decision.get("others") or {}).values())
+    return [f"{_RAIL}   ✗  {others} more, which do not cover this lead"] if others else []
 
 
 def _tally(counts: Mapping[str, int]) -> str:

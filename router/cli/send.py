@@ -99,7 +99,7 @@ class Tally:
         rows = [(status, str(n), self._why(status)) for status, n in self.statuses.most_common()]
         if self.refusals:
             rows.append(("refused", str(len(self.refusals)), "nothing of these was taken"))
-        lines = [f"{self.sent} leads sent", *columns(rows, indent="  ")]
+        lines = [f"{self.sent} lead{'' if self.sent == 1 else 's'} sent", *columns(rows, indent="  ")]
         if self.sent == len(self.answers) == 1:
             lines.append(f"  lead {self.answers[0].get('lead_id')}")
         lines += columns(((code, str(n)) for code, n in self.codes.most_common()), indent="    ")

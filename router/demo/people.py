@@ -67,7 +67,7 @@ _TEXTS: Final = {
     "vehicle_make": ("Ford", "Toyota", "Honda", "Chevrolet", "Subaru"),
     "insurer": ("none", "Northern Mutual", "Acorn", "First Road"),
 }
-_JSON: Final = "application/json"
+JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -137,7 +137,7 @@ class Crowd:
         source, lead_type = self._turns[_hash(who, "source") % len(self._turns)]
         lead = self._lead(who, "good" if kind == "again" else kind, lead_type, now_ns)
         lead["external_id"] = f"demo-{number}"
-        content_type, body = (_FORM, _as_form(lead, source)) if source.map else (_JSON, orjson.dumps(lead))
+        content_type, body = (_FORM, _as_form(lead, source)) if source.map else (JSON, orjson.dumps(lead))
         return Person(
             number=number, source_id=source.id, kind=kind, content_type=content_type, body=body, key=f"demo-{number}"
         )

@@ -21,7 +21,7 @@ from router.clock import SystemClock
 from router.demo.crew import DaemonFailedError, DaemonProcess, environment
 from router.demo.farm import Farm
 from router.demo.panel import Panel, ordered
-from router.demo.people import Crowd, Person, places
+from router.demo.people import JSON, Crowd, Person, places
 from router.demo.stage import Stage, set_stage
 from router.demo.tally import Fate, Tally, discrepancies
 from router.model.money import format_money, parse_money
@@ -29,7 +29,9 @@ from router.terms.compile import compile_book
 from router.terms.load import load
 
 LEADS: Final = 300
-RATE: Final = 30.0
+RATE: Final = 40.0
+WAIT_S: Final = 3
+FOLLOW_S: Final = 0.5
 STAY_RATE: Final = 2.0
 SETTLE_S: Final = 30.0
 _POSTING_MAX: Final = 256
@@ -69,10 +71,10 @@ async def _play(wishes: Wishes, scratch: Path) -> dict[str, Any]:
     print("setting the stage: sample terms, buyers on loopback, real postal codes", flush=True)
     async with Farm() as farm:
         stage = set_stage(scratch, farm.url)
-        crowd = await asyncio.to_thread(_crowd, stage)
+        crowd_comes = asyncio.create_task(asyncio.to_thread(_crowd, stage))
         async with DaemonProcess(stage, scratch / "daemon.log") as daemon, _session() as session:
-            print(f"dashboard  {stage.admin_url}/  token {stage.operator_token}\n", flush=True)
-            show = _Show(stage, farm, session, crowd, wishes)
+            print(f"dashboard  {daemon.admin_url}/  token {stage.operator_token}\n", flush=True)
+            show = _Show(stage, daemon, farm, session, await crowd_comes, wishes)
             async with _alive(daemon):
                 await show.stream(wishes.leads, wishes.rate)
                 await show.settle()
@@ -108,8 +110,16 @@ async def _alive(daemon: DaemonProcess) -> AsyncIterator[None]:
 class _Show:
     """The stream of leads and what became of them."""
 
-    def __init__(self, stage: Stage, farm: Farm, session: aiohttp.ClientSession, crowd: Crowd, wishes: Wishes) -> None:
-        self._stage, self._farm, self._session, self._crowd = stage, farm, session, crowd
+    def __init__(
+        self,
+        stage: Stage,
+        daemon: DaemonProcess,
+        farm: Farm,
+        session: aiohttp.ClientSession,
+        crowd: Crowd,
+        wishes: Wishes,
+    ) -> None:
+        self._stage, self._daemon, self._farm, self._session, self._crowd = stage, daemon, farm, session, crowd
         self._clock = SystemClock()
         self._tally = Tally()
         self._panel = Panel(wishes.leads, stage.cast)
@@ -120,18 +130,24 @@ class _Show:
     async def stream(self, n: int, rate: float) -> None:
         """Send `n` leads, `rate` a second, and wait for every answer; shows the panel meanwhile."""
         async with asyncio.TaskGroup() as group:
-            drawing = group.create_task(self._draw())
+            beside = [group.create_task(self._draw()), group.create_task(self._follow())]
             async with asyncio.TaskGroup() as posting:
                 await self._send(posting, 0, n, rate)
-            drawing.cancel()
+            for task in beside:
+                task.cancel()
         self._show()
 
     async def stay(self) -> None:
         """Go on slowly until Ctrl-C."""
-        print(f"\nthe demo goes on, {STAY_RATE:.0f} leads a second: {self._stage.admin_url}/", flush=True)
+        print(f"\nthe demo goes on, {STAY_RATE:.0f} leads a second: {self._daemon.admin_url}/", flush=True)
         print(f"token  {self._stage.operator_token}\nCtrl-C ends it", flush=True)
-        async with asyncio.TaskGroup() as posting:
-            await self._send(posting, self._tally.sent, sys.maxsize, STAY_RATE)
+        try:
+            async with asyncio.TaskGroup() as posting:
+                await self._send(posting, self._tally.sent, sys.maxsize, STAY_RATE)
+        except asyncio.CancelledError:
+            interrupted = asyncio.current_task()
+            if interrupted is None or interrupted.uncancel():  # somebody else cancels us, too
+                raise
 
     async def settle(self) -> None:
         """Wait until every lead has ended, at most SETTLE_S, and note its final state and its trace."""
@@ -174,18 +190,36 @@ class _Show:
 
     async def _post(self, person: Person) -> None:
         began = time.monotonic()
-        async with self._session.post(
-            f"{self._stage.intake_url}/v1/leads",
-            data=person.body,
-            headers={
-                "Authorization": f"Bearer {self._stage.source_tokens[person.source_id]}",
-                "Content-Type": person.content_type,
-                "Idempotency-Key": person.key,
-            },
-        ) as answer:
-            body = orjson.loads(await answer.read())
-            took_s = time.monotonic() - began
-            self._tally.note(person.number, Fate(kind=person.kind, http=answer.status, answer=body, took_s=took_s))
+        token = self._stage.source_tokens[person.source_id]
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": person.content_type,
+            "Idempotency-Key": person.key,
+        }
+        if person.content_type == JSON:
+            headers["Prefer"] = f"wait={WAIT_S}"
+        try:
+            async with self._session.post(
+                f"{self._daemon.intake_url}/v1/leads", data=person.body, headers=headers
+            ) as answer:
+                status, body = answer.status, orjson.loads(await answer.read())
+        except aiohttp.ClientError as error:
+            await self._daemon.silent(error)
+        took_s = time.monotonic() - began
+        self._tally.note(person.number, Fate(kind=person.kind, http=status, answer=body, took_s=took_s))
+
+    async def _follow(self) -> None:
+        """Look again, now and then, at leads whose source did not wait for their end."""
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            for number, fate in list(self._tally.fates.items()):
+                if fate.lead_id is not None and fate.answer.get("status") == "routing":
+                    self._note(number, fate, await self._ask(f"/v1/leads/{fate.lead_id}"))
+
+    def _note(self, number: int, fate: Fate, view: dict[str, Any]) -> None:
+        """What is known of a lead now."""
+        answer = fate.answer | view
+        self._tally.note(number, Fate(kind=fate.kind, http=fate.http, answer=answer, took_s=fate.took_s))
 
     async def _draw(self) -> None:
         while True:
@@ -206,7 +240,7 @@ class _Show:
                 break
             await asyncio.sleep(0.2)
         trace = await self._ask(f"/v1/leads/{fate.lead_id}/trace")
-        self._tally.note(number, Fate(kind=fate.kind, http=fate.http, answer=fate.answer | view, took_s=fate.took_s))
+        self._note(number, fate, view)
         self._traces[str(fate.lead_id)] = trace
         for delivery in trace.get("deliveries") or ():
             if delivery.get("outcome") == "accepted" and delivery.get("price"):
@@ -215,12 +249,15 @@ class _Show:
 
     async def _ask(self, path: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._stage.operator_token}"}
-        async with self._session.get(f"{self._stage.admin_url}{path}", headers=headers) as answer:
-            body = await answer.read()
-            if answer.status != 200:
-                raise DaemonFailedError(f"GET {path} answers {answer.status}: {body[:300].decode('utf-8', 'replace')}")
-            found: dict[str, Any] = orjson.loads(body)
-            return found
+        try:
+            async with self._session.get(f"{self._daemon.admin_url}{path}", headers=headers) as answer:
+                status, body = answer.status, await answer.read()
+        except aiohttp.ClientError as error:
+            await self._daemon.silent(error)
+        if status != 200:
+            raise DaemonFailedError(f"GET {path} answers {status}: {body[:300].decode('utf-8', 'replace')}")
+        found: dict[str, Any] = orjson.loads(body)
+        return found
 
     def _summary(self) -> None:
         tally = self._tally
@@ -250,18 +287,18 @@ class _Show:
             return
         print(f"\n$ lead-router trace {told[0]}\n", flush=True)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "router", "trace", told[0], "--url", self._stage.admin_url,
+            sys.executable, "-m", "router", "trace", told[0], "--url", self._daemon.admin_url,
             env={**environment(), "LEAD_ROUTER_TOKEN": self._stage.operator_token}, stdout=_output(),
         )  # fmt: skip
         if await process.wait() != 0:
             raise DaemonFailedError("lead-router trace failed")
 
 
-def _eventful(trace: dict[str, Any]) -> tuple[bool, int, int]:
-    """Sold after somebody else declined is worth more than sold at once."""
-    deliveries = trace.get("deliveries") or ()
+def _eventful(trace: dict[str, Any]) -> tuple[bool, bool, int]:
+    """Sold after somebody else declined, and with a few refusals, is worth more than sold at once."""
+    first = next(iter(trace.get("deliveries") or ()), {})
     refused = sum(len(decision.get("refusals") or ()) for decision in trace.get("decisions") or ())
-    return trace.get("status") == "sold", min(len(deliveries), 2), -abs(refused - 4)
+    return trace.get("status") == "sold", first.get("outcome") != "accepted", -abs(refused - 3)
 
 
 def _output() -> int:

@@ -1,7 +1,7 @@
 """The stage of the demo: the sample configuration on a scratch directory, pointed at the farm, with tokens of its own.
 
 The sample is changed where it has to be and nowhere else: addresses of endpoints become buyers of the farm, tokens
-and secrets are made for this run, and the daemon listens on free ports. All comments and terms stay as they are.
+and secrets are made for this run, and the daemon takes free ports. All comments and terms stay as they are.
 """
 
 import base64
@@ -9,7 +9,6 @@ import hashlib
 import re
 import secrets
 import shutil
-import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,16 +20,16 @@ from router.demo.sample import sample_config
 
 #: How the sample's buyers behave in the demo, and in which voice: `buyer/endpoint`.
 CAST: Final[dict[str, tuple[str, str]]] = {
-    "alarmlink/crm": ("lossy", "header"),
+    "alarmlink/crm": ("accept", "header"),
     "brightroof/crm": ("picky", "json"),
     "driveright/api": ("local", "created"),
     "goldenstate/hook": ("accept", "result"),
-    "greenwatt/intake": ("picky", "bid"),
+    "greenwatt/intake": ("lossy", "bid"),
     "homeguard/relay": ("flaky", "full"),
     "lonestar/form": ("slow", "keyword"),
     "midwest-mutual/soap": ("slow", "soap"),
     "quickcover/post": ("picky", "sold"),
-    "safehaven/api": ("accept", "flag"),
+    "safehaven/api": ("picky", "flag"),
     "shieldauto/xml": ("accept", "verdict"),
     "sunpath/api": ("forgetful", "prospect"),
 }
@@ -45,8 +44,6 @@ class Stage(Struct, frozen=True, kw_only=True):
 
     config_dir: Path
     state_dir: Path
-    intake_url: str
-    admin_url: str
     operator_token: str
     source_tokens: dict[str, str]
     cast: dict[str, str]
@@ -58,9 +55,8 @@ def set_stage(directory: Path, farm_url: str) -> Stage:
     shutil.copytree(sample_config(), config_dir, ignore=shutil.ignore_patterns("secrets", ".*"))
     state_dir = directory / "state"
     state_dir.mkdir(mode=0o700)
-    intake_port, admin_port = _free_ports(2)
     operator_token = secrets.token_urlsafe(16)
-    _write_router(config_dir / "router.toml", intake_port, admin_port, operator_token)
+    _write_router(config_dir / "router.toml", operator_token)
     cast: dict[str, str] = {}
     for path in sorted((config_dir / "buyers").glob("*.toml")):
         _point_at_farm(path, farm_url, cast)
@@ -69,32 +65,21 @@ def set_stage(directory: Path, farm_url: str) -> Stage:
     return Stage(
         config_dir=config_dir,
         state_dir=state_dir,
-        intake_url=f"http://127.0.0.1:{intake_port}",
-        admin_url=f"http://127.0.0.1:{admin_port}",
         operator_token=operator_token,
         source_tokens=dict(tokens),
         cast=cast,
     )
 
 
-def _free_ports(n: int) -> list[int]:
-    """Ports that are free now; the daemon says so loudly if one is taken before it listens."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
-def _write_router(path: Path, intake_port: int, admin_port: int, operator_token: str) -> None:
+def _write_router(path: Path, operator_token: str) -> None:
     """The demo's own `router.toml`, with the sample's defaults."""
     sample = tomllib.loads(path.read_text("utf-8"))
     defaults = "\n".join(f'{key} = "{value}"' for key, value in sample.get("defaults", {}).items())
     path.write_text(
         f"""# router.toml of the demo: free ports, and endpoints on this machine
 [server]
-intake = ["127.0.0.1:{intake_port}"]
-admin = ["127.0.0.1:{admin_port}"]
+intake = ["127.0.0.1:0", "unix:lead-router.sock"]
+admin = ["127.0.0.1:0"]
 drain = "10s"
 [network]
 allow_private = ["127.0.0.0/8"]

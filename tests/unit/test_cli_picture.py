@@ -53,7 +53,7 @@ def test_the_whole_way_in_order() -> None:
         "winner",
         "2. sunpeak-tx",
         "wants credit_score at least 650; it is 612",
-        "12 out_of_coverage",
+        "12 more, which do not cover this lead",
         "to brightroof-tx of brightroof at 42.50",
         "postal_codes: 787*",
         "attempt 1  17:00:00.020  41 ms  status 200  accepted",
