@@ -7,6 +7,7 @@ that from here on terms are values and nobody touches a file again.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from os.path import isfile  # unlike Path.is_file it never raises, not even for names that are too long
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -256,7 +257,7 @@ def _lists(reading: _Reading, buyers: Iterable[Buyer]) -> dict[str, str]:
             if name not in found:
                 found[name] = None
                 inside = _inside(root, name)
-                if inside is not None and inside.is_file():
+                if inside is not None and isfile(inside):
                     found[name] = _list_text(reading, inside, name)
                     continue
             if found[name] is None:
@@ -297,6 +298,6 @@ def _no_list(reading: _Reading, file: str, key: str, name: str, root: Path) -> N
     if inside is None:
         mend = "Put the list under coverage/ and name it from there"
         reading.error(file, key, f'"{name}" lies outside the configuration directory', mend)
-    elif not inside.is_file():
+    elif not isfile(inside):
         mend = "Put the list there, or correct the name; it is relative to the configuration directory"
         reading.error(file, key, f'there is no file "{name}"', mend)
