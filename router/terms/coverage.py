@@ -10,7 +10,7 @@ fifth of a set.
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
@@ -156,9 +156,9 @@ class _Reading:
 
     def postal_codes(self, key: str, texts: Sequence[str]) -> Iterator[Entry]:
         """One entry for all single codes, then one for each range, prefix, outcode or FSA."""
-        single, wide = self._understood(_List(key), enumerate(texts))
+        single, wide = self._understood(_List(key), range(len(texts)), texts)
         if single:
-            yield Entry(_POSTAL_CODES, tuple(sorted(single)))
+            yield Entry(_POSTAL_CODES, _distinct(single))
         for text, parsed in wide:
             yield Entry(f"{_POSTAL_CODES}: {text}", parsed.codes, parsed.prefixes)
 
@@ -171,14 +171,16 @@ class _Reading:
                 continue
             before = len(self._problems)
             try:
-                single, wide = self._understood(_List(place, name), read_entries(text))
+                lines = list(read_entries(text))
             except EntryError as bad:
                 self._error(place, f"{name} {bad.message}", bad.mend)
                 continue
-            codes = single.union(*(parsed.codes for _, parsed in wide))
-            prefixes = {prefix for _, parsed in wide for prefix in parsed.prefixes}
+            here = _List(place, name)
+            single, wide = self._understood(here, [line for line, _ in lines], [entry for _, entry in lines])
+            codes = _distinct([*single, *(code for _, parsed in wide for code in parsed.codes)])
+            prefixes = _distinct([prefix for _, parsed in wide for prefix in parsed.prefixes])
             if codes or prefixes:
-                yield Entry(f"files: {name}", tuple(sorted(codes)), tuple(sorted(prefixes)))
+                yield Entry(f"files: {name}", codes, prefixes)
             elif len(self._problems) == before:
                 self._error(place, f"{name} names no code", "write one code a line, or leave the file out")
 
@@ -211,18 +213,20 @@ class _Reading:
             self._warn_approximate(key, label, len(codes))
             yield Entry(f"radius: {label}", codes, approximate=True)
 
-    def _understood(self, here: _List, items: Iterable[tuple[int, str]]) -> tuple[set[str], list[tuple[str, Parsed]]]:
-        """Single codes, and every other entry with its text. A code in use is known at one look."""
+    def _understood(
+        self, here: _List, places: Sequence[int], texts: Sequence[str]
+    ) -> tuple[list[str], list[tuple[str, Parsed]]]:
+        """Single codes as often as written, and every other entry with its text.
+
+        Codes in use, which nearly all are, are known at one look; only the others are read closely.
+        """
         geography = us() if self._country == "US" else None
-        in_use = geography.place if geography else _nowhere
-        single: set[str] = set()
+        known = list(map(geography.codes.get, texts)) if geography else [None] * len(texts)
+        single = [code for code in known if code is not None]
         wide: list[tuple[str, Parsed]] = []
         found: list[CoverageProblem] = []
-        for at, text in items:
-            known = in_use(text)
-            if known is not None:
-                single.add(known.code)
-                continue
+        for index in _unknown(known):
+            at, text = places[index], texts[index]
             try:
                 parsed = parse_entry(text, self._country)
             except EntryError as bad:
@@ -230,7 +234,7 @@ class _Reading:
                 found.append(CoverageProblem(key, start + bad.message, bad.mend, "error"))
                 continue
             if len(parsed.codes) == 1 and not parsed.prefixes:
-                single.update(parsed.codes)
+                single += parsed.codes
             else:
                 wide.append((text.strip(), parsed))
             if geography and not _any_in_use(parsed, geography):
@@ -268,8 +272,14 @@ def _did_you_mean(kind: _Kind, name: str) -> str:
     return f"did you mean {' or '.join(map(_shown, meant))}?" if meant else f"write it as {form}"
 
 
-def _nowhere(_code: str) -> None:
-    return None
+def _unknown(known: Sequence[str | None]) -> Sequence[int]:
+    return [index for index, code in enumerate(known) if code is None] if None in known else ()
+
+
+def _distinct(texts: list[str]) -> tuple[str, ...]:
+    """In ascending order, each once; lists mostly come in that order, which makes this cheaper than a set."""
+    ordered = sorted(texts)
+    return tuple(text for text, before in zip(ordered, ["", *ordered], strict=False) if text != before)
 
 
 def _any_in_use(parsed: Parsed, geography: Geography) -> bool:

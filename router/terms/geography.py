@@ -84,6 +84,11 @@ class Geography:
         """City, state, county and centre of a postal code."""
         return self._places.get(code)
 
+    @cached_property
+    def codes(self) -> dict[str, str]:
+        """Every code in use, under itself: the one text all coverages share."""
+        return {code: code for code in self._places}
+
     def any_with_prefix(self, prefix: str) -> bool:
         """Whether any code in use starts with these digits."""
         at = bisect_left(self._sorted, prefix)
