@@ -9,7 +9,9 @@ import asyncio
 import errno
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 import aiohttp
@@ -36,6 +38,7 @@ _HEAD_LINE_MAX: Final = 8190
 _HEADERS_MAX: Final = 128
 
 
+@cache
 def tls_context(extra_ca: str | None = None) -> ssl.SSLContext:
     """Verification by the system's certificate store, plus the PEM file `extra_ca`; TLS 1.2 or later."""
     context = ssl.create_default_context()
@@ -187,7 +190,11 @@ async def _answer(protocol: ResponseHandler, transport: asyncio.Transport, attem
     """Read the answer; the connection is kept for the next attempt only after a whole one."""
     peer = _peer(transport)
     message, payload = await _final_message(protocol)
-    body, whole = await _body(payload)
+    if payload.is_eof():
+        body, whole = await _body(payload)
+    else:
+        with _woken_when_lost(protocol, payload):
+            body, whole = await _body(payload)
     if whole and not transport.get_write_buffer_size():
         assert attempt.connection is not None
         attempt.connection.release()
@@ -209,6 +216,28 @@ async def _final_message(protocol: ResponseHandler) -> tuple[RawResponseMessage,
         message, payload = await protocol.read()
         if not 100 <= message.code <= 199 or message.code == 101:
             return message, payload
+
+
+@contextmanager
+def _woken_when_lost(protocol: ResponseHandler, payload: StreamReader) -> Iterator[None]:
+    """A body that cannot be parsed closes the connection, but aiohttp tells nobody who waits for more of it."""
+
+    def wake(lost: "asyncio.Future[None] | None" = None) -> None:
+        if lost is not None and not lost.cancelled():
+            lost.exception()  # seen
+        if not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(protocol.exception() or aiohttp.ServerDisconnectedError())
+
+    lost = protocol.closed
+    if lost is None or lost.done():
+        wake(lost)
+        yield
+        return
+    lost.add_done_callback(wake)
+    try:
+        yield
+    finally:
+        lost.remove_done_callback(wake)
 
 
 async def _body(payload: StreamReader) -> tuple[bytes, bool]:
@@ -237,8 +266,11 @@ def _failure(error: Exception, attempt: Attempt) -> TransportFailure:
     if not attempt.written:
         kind, detail = _before_writing(error, attempt)
         return TransportFailure(kind=kind, detail=detail)
-    kind, detail = _after_writing(error)
-    transport = attempt.connection.transport if attempt.connection is not None else None
+    connection = attempt.connection
+    protocol = connection.protocol if connection is not None else None
+    told = protocol.exception() if protocol is not None else None
+    kind, detail = _after_writing(told if isinstance(told, HttpProcessingError) else error)
+    transport = connection.transport if connection is not None else None
     return TransportFailure(kind=kind, detail=detail, peer=_peer(transport) if transport is not None else "")
 
 
@@ -274,8 +306,8 @@ def _after_writing(error: Exception) -> tuple[FailureKind, str]:
         return "connection_lost", "the connection was closed before an answer"
     if isinstance(error, TimeoutError):
         return "read_timeout", "no whole answer in time"
-    if isinstance(error, HttpProcessingError) or isinstance(error.__cause__, HttpProcessingError):
-        return "bad_answer", f"the answer is not HTTP: {type(error.__cause__ or error).__name__}"
+    if isinstance(error, HttpProcessingError):
+        return "bad_answer", f"the answer is not HTTP: {type(error).__name__}"
     if isinstance(error, aiohttp.ClientError | OSError | EofStream):
         return "connection_lost", f"the connection was lost: {_os_words(error)}"
     return "crash", f"unforeseen: {type(error).__name__}"
