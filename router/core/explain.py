@@ -21,6 +21,7 @@ from router.core.rules.standing import (
     ramp_rule,
     rate_rule,
     schedule_rule,
+    wallet_rule,
 )
 from router.core.rules.static import (
     Mode,
@@ -69,6 +70,7 @@ def every_refusal(
         *schedule_rule(plan, moment),
         *(() if lead.test else dedup_rule(plan, lead, kin, moment.at_ns)),
         *price_rule(book, plan, lead, price, mode),
+        *wallet_rule(plan, state, price),
         *caps_rule(plan, state, moment, price),
         *ramp_rule(plan, state, moment),
         *pacing_rule(plan, state, moment),

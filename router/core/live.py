@@ -8,7 +8,7 @@ from router.core.index import Board
 from router.core.rules.static import Mode
 from router.core.standings import Standings
 from router.core.state import Identity
-from router.model.facts import AnyFact, Paused, Reserved, Resumed, Settled
+from router.model.facts import AnyFact, Deposited, Paused, Reserved, Resumed, Settled
 from router.terms.book import Book
 
 
@@ -28,7 +28,7 @@ class Live:
         self._kinds_of_buyer: dict[str, set[str]] = {}
         for plan in book.contracts.values():
             self._kinds_of_buyer.setdefault(plan.buyer_id, set()).add(plan.lead_type)
-        self._capped_buyers = {buyer.id for buyer in book.buyers.values() if buyer.caps}
+        self._capped_buyers = {buyer.id for buyer in book.buyers.values() if buyer.caps or buyer.wallet is not None}
 
     def modes(self, lead_type: str) -> tuple[Standings, ...]:
         """The boards a lead type is decided on; two when it sells at `best`."""
@@ -41,7 +41,7 @@ class Live:
             buyer = self.book.buyers.get(buyer_id)
             if buyer is None or buyer_id in self._capped_buyers or in_flight >= buyer.max_in_flight - 1:
                 self.touch_buyer(buyer_id)
-        elif isinstance(fact, (Paused, Resumed)):
+        elif isinstance(fact, (Paused, Resumed, Deposited)):
             self.touch_contract(contract_id)
             self.touch_buyer(buyer_id)
 

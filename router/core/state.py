@@ -19,6 +19,7 @@ from router.model.facts import (
     Attempted,
     Contracts,
     Decided,
+    Deposited,
     Ended,
     Entry,
     Paused,
@@ -149,6 +150,8 @@ class State(Struct):
     answers: dict[str, Answers] = field(default_factory=dict)
     rotations: dict[str, Rotation] = field(default_factory=dict)  # "lead_type/tier"
     paused: dict[str, Pause] = field(default_factory=dict)
+    deposits: dict[str, int] = field(default_factory=dict)  # buyer -> minor units since ever
+    payments: dict[str, int] = field(default_factory=dict)  # "buyer\0reference" -> amount
     seen: dict[str, Seen] = field(default_factory=dict)  # by lead id, oldest first
     people: dict[bytes, list[str]] = field(default_factory=dict)  # mark -> lead ids
     keys: dict[str, Key] = field(default_factory=dict)  # "source\0key", oldest first
@@ -344,6 +347,10 @@ class State(Struct):
         if fact.subject == "contract" and fact.id in self.answers:
             self.answers[fact.id].auth_failures = 0
 
+    def _deposited(self, _entry: Entry, fact: Deposited) -> None:
+        self.deposits[fact.buyer_id] = self.deposits.get(fact.buyer_id, 0) + fact.amount
+        self.payments[f"{fact.buyer_id}\0{fact.reference}"] = fact.amount
+
     def _terms_loaded(self, _entry: Entry, fact: TermsLoaded) -> None:
         self.terms_version = fact.terms_version
 
@@ -445,5 +452,6 @@ _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     Reopened: State._reopened,  # type: ignore[dict-item]
     Paused: State._paused,  # type: ignore[dict-item]
     Resumed: State._resumed,  # type: ignore[dict-item]
+    Deposited: State._deposited,  # type: ignore[dict-item]
     TermsLoaded: State._terms_loaded,  # type: ignore[dict-item]
 }

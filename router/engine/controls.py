@@ -7,9 +7,10 @@ from typing import Literal
 from msgspec import Struct
 
 from router.core.live import Live
+from router.core.rules.standing import balance
 from router.engine.engine import Engine
 from router.engine.views import Refused, ReloadResult
-from router.model.facts import Paused, Received, Reopened, Reserved, Resumed, Settled
+from router.model.facts import Deposited, Paused, Received, Reopened, Reserved, Resumed, Settled
 from router.terms.compile import compile_book
 from router.terms.problems import Problem
 from router.terms.schema import Terms
@@ -50,6 +51,22 @@ class Controls:
             return False
         await self._engine.write([Resumed(subject=subject, id=id_, by=by)])
         return True
+
+    async def deposit(self, buyer_id: str, amount: int, reference: str, *, by: str) -> int:
+        """Put money into a buyer's wallet; the new balance, minor units.
+
+        Raises Refused: 404 unknown buyer, 409 no wallet in its terms, or the reference was booked already.
+        """
+        self._known("buyer", buyer_id)
+        state, buyer = self._engine.state, self._engine.book.buyers[buyer_id]
+        if balance(buyer, state) is None:
+            raise Refused(409, "no_wallet", "the buyer's terms have no wallet: set wallet.mode first")
+        if f"{buyer_id}\0{reference}" in state.payments:
+            raise Refused(409, "already_booked", "a deposit of that reference was booked before")
+        await self._engine.write([Deposited(buyer_id=buyer_id, amount=amount, reference=reference, by=by)])
+        left = balance(buyer, self._engine.state)
+        assert left is not None
+        return left
 
     def _known(self, subject: Subject, id_: str) -> None:
         book = self._engine.book

@@ -34,6 +34,7 @@ from router.model.delivery import Verdict
 from router.model.facts import (
     AnyFact,
     Attempted,
+    Deposited,
     Ended,
     Entry,
     Idempotency,
@@ -848,6 +849,8 @@ class Engine:
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
         elif isinstance(fact, (Paused, Resumed)):
             self.live.told(fact, fact.id, fact.id, 0)
+        elif isinstance(fact, Deposited):
+            self.live.told(fact, "", fact.buyer_id, 0)
         elif isinstance(fact, Reopened):
             self._views.pop(fact.lead_id, None)
 

@@ -7,7 +7,7 @@ from router.core.calendar import calendar_window
 from router.core.decide import choose
 from router.core.explain import allowances, as_json, as_recorded, explain
 from router.core.index import Board
-from router.core.rules.standing import cap_used, cap_window, ramp_limit, standing
+from router.core.rules.standing import balance, cap_used, cap_window, ramp_limit, standing
 from router.core.rules.static import Mode
 from router.core.selling import copies_of, payout_once
 from router.core.state import Answers
@@ -238,6 +238,7 @@ class Proof:
             "price": format_money(plan.price),
             "priority": plan.terms.priority,
             "caps": [self._cap(plan, cap) for cap in plan.caps],
+            "balance": None if (left := balance(plan.buyer, state)) is None else format_money(left),
             "ramp": self._ramp(plan),
             "guards": [],
             "breaker": None,

@@ -169,6 +169,15 @@ class Resumed(Fact, frozen=True, kw_only=True, tag=True):
     by: str
 
 
+class Deposited(Fact, frozen=True, kw_only=True, tag=True):
+    """Money came into a buyer's wallet. `amount` is minor units; `reference` tells one payment from another."""
+
+    buyer_id: str
+    amount: int
+    reference: str
+    by: str
+
+
 class TermsLoaded(Fact, frozen=True, kw_only=True, tag=True):
     """These terms are in force from here on."""
 
@@ -188,6 +197,7 @@ AnyFact = (
     | Reopened
     | Paused
     | Resumed
+    | Deposited
     | TermsLoaded
 )
 

@@ -10,11 +10,11 @@ from router.core.decide import kin_of
 from router.core.explain import every_refusal, explain, static_refusals
 from router.core.index import Board, bits
 from router.core.live import Live, identity_of
-from router.core.rules.standing import cap_used, cap_window, standing
+from router.core.rules.standing import balance, cap_used, cap_window, standing
 from router.core.rules.static import covers
 from router.core.state import State
 from router.core.usage import Usage
-from router.model.facts import Attempted, Ended, Paused, Resumed, Settled
+from router.model.facts import Attempted, Deposited, Ended, Paused, Resumed, Settled
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.compile import revive, stored_form
@@ -147,6 +147,14 @@ class RoutingMachine(RuleBasedStateMachine):
         else:
             world.note(Resumed(subject=subject, id=name, by="operator:test"))
 
+    @rule(which=st.integers(0, 100))
+    def a_buyer_pays(self, which: int) -> None:
+        """Money comes into a wallet."""
+        buyers = list(self.world.book.buyers)
+        buyer_id = buyers[which % len(buyers)]
+        reference = str(len(self.world.entries))
+        self.world.note(Deposited(buyer_id=buyer_id, amount=2500, reference=reference, by="operator:test"))
+
     @rule()
     def the_process_restarts(self) -> None:
         """State is loaded from a snapshot; nothing of it is lost, and the boards are built anew."""
@@ -192,6 +200,7 @@ class RoutingMachine(RuleBasedStateMachine):
                 assert limit is not None
                 assert used <= limit, (plan.id, cap, used)
             assert world.state.in_flight.get(plan.buyer_id, 0) <= plan.buyer.max_in_flight
+            assert (balance(plan.buyer, world.state) or 0) >= 0
 
     @invariant()
     def the_fold_is_the_same_at_every_prefix(self) -> None:

@@ -10,7 +10,7 @@ from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
 from router.core.selling import copies_of
 from router.core.state import State
-from router.model.facts import AnyFact, Decided, Paused, Received, Reserved, Resumed, Settled
+from router.model.facts import AnyFact, Decided, Deposited, Paused, Received, Reserved, Resumed, Settled
 from router.model.lead import Consent, Lead
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
 from router.terms.book import Book
@@ -129,6 +129,9 @@ def contract(draw: Any, id_: str, tiers: list[str], *, stateless: bool = False) 
     return tree
 
 
+WALLETS = st.sampled_from(
+    [{"mode": "none"}, {"mode": "prepay"}, {"mode": "postpay", "credit_limit": "30.00"}, {"mode": "none"}]
+)
 METHODS = ["price", "priority", "weighted", "percentage", "round_robin"]
 
 
@@ -158,6 +161,7 @@ def books(draw: Any, *, stateless: bool = False) -> Book:
             time_zone=draw(st.sampled_from(["America/New_York", "Asia/Kolkata"])),
             max_in_flight=draw(st.sampled_from([1, 2, 64])),
             caps=[] if stateless else draw(caps()),
+            wallet=draw(WALLETS) if not stateless else {"mode": "none"},
         )
         for number in range(draw(st.integers(1, 4)))
     ]
@@ -224,6 +228,8 @@ class World:
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
         elif isinstance(fact, (Paused, Resumed)):
             self.live.told(fact, fact.id, fact.id, 0)
+        elif isinstance(fact, Deposited):
+            self.live.told(fact, "", fact.buyer_id, 0)
 
     def ask(self, lead: Lead) -> list[Choice]:
         """The fast decision on every board of the lead type."""

@@ -512,3 +512,22 @@ def test_days_pass_and_the_cap_opens_again() -> None:
 
     # noon, 20:01, 04:02 (01:02 in Los Angeles) and 12:03 in New York
     assert world.play(story) == ["sold", "unsold", "sold", "unsold"]
+
+
+def test_a_prepaid_buyer_gets_leads_while_it_has_money() -> None:
+    """Two leads for the deposit of two; a payment is booked once; after the next one it goes on."""
+    book = factory.book(factory.buyer("first", factory.contract("a"), wallet={"mode": "prepay"}))
+    world = RouterWorld(book, by_buyer(first=ACCEPTED))
+
+    async def story(w: RouterWorld) -> list[str]:
+        controls = Controls(w.engine, lambda: Candidate(terms=None, problems=(), secrets={}))
+        assert await controls.deposit("first", 2500, "p-1", by="operator:alice") == 2500
+        with pytest.raises(Refused) as again:
+            await controls.deposit("first", 2500, "p-1", by="operator:alice")
+        assert again.value.code == "already_booked"
+        statuses = [(await w.sell(factory.lead(f"lead-{n}", phone=f"+1512555014{n}"))).status for n in range(3)]
+        assert await controls.deposit("first", 500, "p-2", by="operator:alice") == 1000
+        await w.restart()
+        return [*map(str, statuses), str((await w.sell(factory.lead("late", phone="+15125550199"))).status)]
+
+    assert world.play(story) == ["sold", "sold", "unsold", "sold"]

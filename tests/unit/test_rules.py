@@ -272,6 +272,20 @@ def test_a_rate_gives_its_burst_at_once_and_then_one_by_one() -> None:
     assert not refused(plan, state, finding.until_ns)
 
 
+def test_a_wallet_pays_as_long_as_it_covers_the_price() -> None:
+    """Prepaid: what was deposited less what was sold or is held; postpaid: the credit on top."""
+    state = used("c", NOON)
+    state.usage["buyer:b"] = state.usage["contract:c"]
+    state.deposits["b"] = 1999
+    prepaid = one(buyer={"wallet": {"mode": "prepay"}})[1]
+    assert [(one.code, one.actual) for one in refused(prepaid, state)] == [("balance_exhausted", "9.99")]
+    state.deposits["b"] = 2000
+    assert not refused(prepaid, state)
+    state.deposits["b"] = 0
+    assert not refused(one(buyer={"wallet": {"mode": "postpay", "credit_limit": "20.00"}})[1], state)
+    assert refused(one(buyer={"wallet": {"mode": "postpay", "credit_limit": "19.99"}})[1], state)
+
+
 @pytest.mark.parametrize(
     ("scope", "counts", "outcome", "contract", "buyer", "refuses"),
     [

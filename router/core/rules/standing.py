@@ -25,6 +25,7 @@ from router.core.usage import Usage
 from router.model.money import format_money
 from router.model.times import format_duration, format_instant
 from router.terms.book import CapPlan, ContractPlan, RampPlan
+from router.terms.schema import Buyer
 
 _NOTHING: Final = Usage()
 _NO_ANSWERS: Final = Answers()
@@ -42,6 +43,7 @@ def standing(plan: ContractPlan, state: State, moment: Moment, price: int) -> It
     """Every standing rule that refuses the contract now, in the order of SPEC section 3. `price` is minor units."""
     yield from lifecycle_rule(plan, state, moment)
     yield from schedule_rule(plan, moment)
+    yield from wallet_rule(plan, state, price)
     yield from caps_rule(plan, state, moment, price)
     yield from ramp_rule(plan, state, moment)
     yield from pacing_rule(plan, state, moment)
@@ -77,6 +79,25 @@ def schedule_rule(plan: ContractPlan, moment: Moment) -> Iterator[Finding]:
         assert plan.terms.schedule is not None
         wanted = ", ".join(plan.terms.schedule.open)
         yield Finding("out_of_schedule", wanted, f"closed until {format_instant(now.until_ns)}", now.until_ns)
+
+
+def balance(buyer: Buyer, state: State) -> int | None:
+    """What a buyer's wallet can still pay, minor units: deposits and credit less what was sold to it or is held.
+
+    None where the buyer has no wallet.
+    """
+    wallet = buyer.wallet
+    if wallet is None or wallet.mode == "none":
+        return None
+    credit = int(wallet.credit_limit or 0) if wallet.mode == "postpay" else 0
+    return state.deposits.get(buyer.id, 0) + credit - state.usage.get(f"buyer:{buyer.id}", _NOTHING).spend_total
+
+
+def wallet_rule(plan: ContractPlan, state: State, price: int) -> Iterator[Finding]:
+    """`balance_exhausted`: the buyer's balance (with its credit, when it pays later) does not cover the price."""
+    left = balance(plan.buyer, state)
+    if left is not None and left < price:
+        yield Finding("balance_exhausted", f"at least {format_money(price)}", format_money(left))
 
 
 def cap_window(cap: CapPlan, plan: ContractPlan, moment: Moment) -> Window:
