@@ -105,7 +105,7 @@ def parsed_or_refused(parse: Callable[[bytes], dict[str, Any]], body: bytes) -> 
         return refused
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(documents, st.integers(0, DEPTH_MAX + 3))
 @example('{"a": "\\": ", "a" : "::"}', 0)
 @example('{"a":1,"\\u0061":"\\u003a"}', 0)
@@ -124,7 +124,7 @@ def test_a_body_is_judged_as_the_standard_library_sees_it(document: str, wrapped
         assert (status, parsed) == (200, json.loads(body))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
 def test_any_bytes_are_a_body_or_refused(body: bytes) -> None:
     """Nothing else ever comes out of the two parsers."""
@@ -164,14 +164,14 @@ written_phones = st.builds(
 regions = st.sampled_from(["US", "CA", "PR", "JM", "GB", "DE", "MX", "XX"])
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(written_phones, regions)
 def test_the_short_cut_for_phones_agrees_with_the_library(text: str, country: str) -> None:
     """Every spelling, every region: the same number or the same no."""
     assert outcome(read_phone, text, country) == outcome(read_phone_slowly, text, country)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.text("0123456789+-. ()１２٣x#ABC;ext=", max_size=24) | st.text(max_size=16), regions)
 def test_any_text_is_a_phone_or_refused(text: str, country: str) -> None:
     """Noise breaks neither way, and both say the same."""
@@ -202,7 +202,7 @@ addresses = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(addresses)
 @example("a@" + ".".join(["a" * 60] * 4) + ".com")
 @example("a@" + ".".join(["a" * 60] * 5) + ".com")
@@ -230,7 +230,7 @@ times = st.builds(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(times)
 @example("2026-11-23T24:00:00Z")
 @example("2026-11-23T23:59:60Z")
@@ -282,7 +282,7 @@ names = st.sampled_from([*TYPES, "zip", "txt", "external_id", "submitted_at", "t
                          "consent", "lead_type", "other"])  # fmt: skip
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(names, anything, max_size=8), st.booleans())
 def test_any_body_is_a_lead_or_refused_and_a_lead_stays_itself(given_body: dict[str, Any], nested: bool) -> None:
     """Nothing but LeadInvalid is raised, and what was normalised once is already normal."""
