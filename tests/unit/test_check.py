@@ -10,8 +10,10 @@ from router.terms.check import check, check_buyer
 from router.terms.enforced import UNENFORCED
 from router.terms.load import load
 from router.terms.problems import errors
+from router.terms.secrets import references
 from tests.config_cases import CASES, findings, lay_out, matches, read_cases
 
+SAMPLE = Path(__file__).parents[2] / "config"
 BAD = read_cases("bad")
 WARNED = read_cases("warned")
 
@@ -52,9 +54,20 @@ def test_good_configurations_pass(name: str) -> None:
 
 
 def test_the_sample_passes() -> None:
-    """What we hand to operators to learn from has no error."""
-    sample = Path(__file__).parents[2] / "config"
-    assert [problem.line() for problem in errors(findings(sample))] == []
+    """What we hand to operators to learn from has no error, and only real postal codes."""
+    problems = findings(SAMPLE)
+    assert [problem.line() for problem in errors(problems)] == []
+    assert {problem.message.partition(" only ")[2][:12] for problem in problems if "coverage" in problem.key} == {
+        "approximates"
+    }
+
+
+def test_the_sample_names_its_secrets() -> None:
+    """The page in `config/secrets` lists exactly the names that the sample refers to."""
+    terms = load(SAMPLE).terms
+    assert terms is not None
+    listed = set(re.findall(r"^\| `(\w+)` \|", (SAMPLE / "secrets" / "README.md").read_text(), re.MULTILINE))
+    assert {reference.removeprefix("secret:") for _, _, reference, _ in references(terms)} == listed
 
 
 def test_every_row_of_what_is_not_enforced_has_a_case() -> None:
@@ -70,7 +83,7 @@ def test_every_row_of_what_is_not_enforced_has_a_case() -> None:
 
 def test_one_buyer_alone_is_judged_alike() -> None:
     """`check_buyer` finds what `check` finds in that buyer's file."""
-    terms = load(Path(__file__).parents[2] / "config").terms
+    terms = load(SAMPLE).terms
     assert terms is not None
     whole = [problem for problem in check(terms) if problem.file == "buyers/homeguard.toml"]
     assert whole == [problem for problem in check_buyer(terms, "homeguard") if problem.file == "buyers/homeguard.toml"]
