@@ -143,8 +143,9 @@ class Daemon:
         self._engine.on_attempt = self._attempted
         self._controls = Controls(self._engine, lambda: read_candidate(config_dir, state_dir))
         site = build_site(self._engine, self._controls, Proof(self._engine), self._metrics, version=_version())
-        self._intake = Serving(site.intake.handle, book.router.server)
-        self._admin = Serving(site.admin.handle, book.router.server)
+        connections_max = book.router.server.connections_max
+        self._intake = Serving(site.intake.handle, connections_max=connections_max)
+        self._admin = Serving(site.admin.handle, connections_max=connections_max)
         self._told = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

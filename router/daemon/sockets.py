@@ -15,8 +15,8 @@ from msgspec import Struct
 from router.daemon.systemd import Passed
 
 _BACKLOG: Final = 4096
-_UNIX: Final = "unix:"
-_UNIX_MODE: Final = 0o660
+UNIX: Final = "unix:"
+_MODE: Final = 0o660
 
 
 class AddressError(Exception):
@@ -39,9 +39,9 @@ class Bound(Struct, frozen=True):
     def close(self) -> None:
         """Listen no more; our own unix socket's file goes too."""
         self.socket.close()
-        if self.address.startswith(_UNIX) and not self.passed:
+        if self.address.startswith(UNIX) and not self.passed:
             with suppress(FileNotFoundError):
-                Path(self.address.removeprefix(_UNIX)).unlink()
+                Path(self.address.removeprefix(UNIX)).unlink()
 
 
 def listen(name: str, addresses: Sequence[str], state_dir: Path, passed: Iterable[Passed]) -> list[Bound]:
@@ -59,7 +59,7 @@ def listen(name: str, addresses: Sequence[str], state_dir: Path, passed: Iterabl
     try:
         for address in wanted:
             if address not in taken:
-                opened = _open_unix(address) if address.startswith(_UNIX) else _open_tcp(address)
+                opened = _open_unix(address) if address.startswith(UNIX) else _open_tcp(address)
                 bound.append(Bound(opened, address_of(opened), passed=False))
     except AddressError:
         for one in bound:
@@ -75,14 +75,14 @@ def address_of(listening: socket.socket) -> str:
     """What a socket is bound to, written as in `router.toml`."""
     name = listening.getsockname()
     if listening.family == socket.AF_UNIX:
-        return f"{_UNIX}{name}"
+        return f"{UNIX}{name}"
     return f"[{name[0]}]:{name[1]}" if listening.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
 
 
 def _absolute(address: str, state_dir: Path) -> str:
-    if not address.startswith(_UNIX):
+    if not address.startswith(UNIX):
         return address
-    return f"{_UNIX}{(state_dir / address.removeprefix(_UNIX)).absolute()}"
+    return f"{UNIX}{(state_dir / address.removeprefix(UNIX)).absolute()}"
 
 
 def _open_tcp(address: str) -> socket.socket:
@@ -106,12 +106,12 @@ def _open_tcp(address: str) -> socket.socket:
 
 
 def _open_unix(address: str) -> socket.socket:
-    path = Path(address.removeprefix(_UNIX))
+    path = Path(address.removeprefix(UNIX))
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         _remove_stale(path)
         opened.bind(str(path))
-        path.chmod(_UNIX_MODE)
+        path.chmod(_MODE)
         opened.listen(_BACKLOG)
     except OSError as error:
         opened.close()

@@ -118,7 +118,7 @@ async def _read_chunks(request: web.BaseRequest, bytes_max: int) -> bytes:
 
 
 def _too_large(bytes_max: int) -> Problem:
-    return Problem("too_large", f"A lead has at most {bytes_max} bytes here.", headers={"Connection": "close"})
+    return Problem("too_large", f"A body has at most {bytes_max} bytes here.")
 
 
 async def read_small(request: web.BaseRequest, kind: type[_T], *, required: bool) -> _T:

@@ -4,13 +4,15 @@ import hashlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
-from aiohttp import web
 
 from router.clock import SystemClock
+from router.daemon.serving import Serving
+from router.daemon.sockets import listen
 from router.engine import Engine
 from router.engine.controls import Candidate, Controls
 from router.engine.proof import Proof
@@ -121,22 +123,21 @@ async def open_house(
     terms = terms or house_terms()
     candidate = Candidate(terms=terms, problems=(), secrets={})
     house = House(terms, ledger or MemoryLedger(), buyers, next_terms or (lambda: candidate))
-    runners = []
+    servings = []
     await house.engine.start()
     for name, listener in zip(("intake", "admin"), house.site, strict=True):
-        runner = web.ServerRunner(web.Server(listener.handle))
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        setattr(house, name, f"http://127.0.0.1:{runner.addresses[0][1]}")
-        runners.append(runner)
+        bound = listen(name, ["127.0.0.1:0"], Path(), [])
+        serving = Serving(listener.handle, connections_max=100)
+        await serving.start(bound)
+        setattr(house, name, f"http://{bound[0].address}")
+        servings.append(serving)
     try:
         yield house
     finally:
         await house.client.close()
         await house.engine.drain(1)
-        for runner in runners:
-            await runner.cleanup()
+        for serving in servings:
+            await serving.finish(1)
         await house.ledger.close()
 
 
