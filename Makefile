@@ -48,5 +48,5 @@ $(READY): pyproject.toml
 	fi; \
 	echo "setting up $(VENV) with $$($$found --version), once; this takes about a minute"; \
 	$$found -m venv $(VENV); \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'; \
 	touch $@
