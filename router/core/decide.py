@@ -155,6 +155,8 @@ def _rank(
     board: Board, state: State, lead: Lead, eligible: int, copies: int
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Turn, ...]]:
     """Put as many in order as it takes to find the winners; tiers with a stateful method take their turn."""
+    if copies == 1 and eligible and not board.runs[best := eligible.bit_length() - 1]:
+        return (best,), (best,), ()
     ranked: list[int] = []
     winners: list[int] = []
     taken = 0
@@ -191,7 +193,7 @@ def _dynamic_key(board: Board, state: State, lead: Lead, rank: int) -> Callable[
 
     def value(plan: ContractPlan, method: str | None) -> float:
         if method == "round_robin":
-            usage = state.usage.get(f"contract:{plan.id}")
+            usage = state.usage.get(plan.owner)
             return usage.last_at() if usage else 0
         rotation = state.rotations.get(place)
         if rotation is not None and rotation.roster != tier.roster:
@@ -270,13 +272,18 @@ def decided_fact(choice: Choice, state: State, lead: Lead, by: str | None = None
 def _named(board: Board, mask: int) -> Contracts:
     if mask.bit_count() > LISTED_MAX:
         return hex(mask)
-    return tuple(board.plans[rank].id for rank in bits(mask))
+    names, ids = [], board.ids
+    while mask:
+        rank = mask.bit_length() - 1
+        mask ^= 1 << rank
+        names.append(ids[rank])
+    return tuple(names)
 
 
 def _ranking(choice: Choice, state: State, lead: Lead) -> Contracts:
     board, eligible = choice.board, choice.eligible
-    if eligible.bit_count() > LISTED_MAX and not eligible & board.dynamic:
-        return hex(eligible)
+    if not eligible & board.dynamic:
+        return _named(board, eligible)
     return tuple(board.plans[rank].id for rank in in_order(board, state, lead, eligible))
 
 

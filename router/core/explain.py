@@ -18,6 +18,7 @@ from router.core.rules.standing import (
     concurrency_rule,
     lifecycle_rule,
     pacing_rule,
+    pause_rule,
     ramp_rule,
     rate_rule,
     schedule_rule,
@@ -60,22 +61,23 @@ def every_refusal(
     """All rules of SPEC section 3 for one contract, in their order; empty when it is eligible."""
     price = plan.exclusive_price if mode == "exclusive" else plan.price
     return [
-        *lifecycle_rule(plan, state, moment),
+        *lifecycle_rule(plan, state, moment, price),
+        *pause_rule(plan, state, moment, price),
         *source_rule(book, plan, lead),
         *coverage_rule(book, plan, lead),
         *fields_rule(book, plan, lead),
         *consent_rule(book, plan, lead),
         *criteria_rule(book, plan, lead),
         *age_rule(plan, lead, moment.at_ns, released_at_ns),
-        *schedule_rule(plan, moment),
+        *schedule_rule(plan, state, moment, price),
         *(() if lead.test else dedup_rule(plan, lead, kin, moment.at_ns)),
         *price_rule(book, plan, lead, price, mode),
-        *wallet_rule(plan, state, price),
+        *wallet_rule(plan, state, moment, price),
         *caps_rule(plan, state, moment, price),
-        *ramp_rule(plan, state, moment),
-        *pacing_rule(plan, state, moment),
-        *rate_rule(plan, state, moment),
-        *concurrency_rule(plan, state),
+        *ramp_rule(plan, state, moment, price),
+        *pacing_rule(plan, state, moment, price),
+        *rate_rule(plan, state, moment, price),
+        *concurrency_rule(plan, state, moment, price),
     ]
 
 

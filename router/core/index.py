@@ -49,13 +49,17 @@ def _mask(ranks: Iterable[int], size: int) -> int:
 
 
 class Thresholds:
-    """Contracts that refuse a value below (or above) their own threshold: sorted, with the masks summed up."""
+    """Contracts that refuse a value below (or above) their own threshold: sorted, with the masks summed up.
+
+    After `seal`, a value is refused by `masks[bisect(limits, value)]`, where `bisect` is `bisect_right` for thresholds
+    that refuse below them and `bisect_left` for those that refuse above.
+    """
 
     def __init__(self, refuses_below: bool) -> None:
         self._below = refuses_below
         self._raw: dict[float | int, int] = {}
-        self._limits: list[float | int] = []
-        self._refused: list[int] = [0]
+        self.limits: list[float | int] = []
+        self.masks: list[int] = [0]
         self.all = 0  # every contract with a threshold
 
     def add(self, limit: float | int, bit: int) -> None:
@@ -64,70 +68,77 @@ class Thresholds:
 
     def seal(self) -> None:
         """Sum the masks up; no `add` after this."""
-        self._limits = sorted(self._raw)
+        self.limits = sorted(self._raw)
         total, sums = 0, [0]
-        for limit in reversed(self._limits) if self._below else self._limits:
+        for limit in reversed(self.limits) if self._below else self.limits:
             total |= self._raw[limit]
             sums.append(total)
-        self._refused = sums
+        self.masks = sums[::-1] if self._below else sums
         self.all = total
         self._raw = {}
 
     def refused(self, value: float | int) -> int:
         """The contracts that refuse a value: limit > value, or limit < value."""
-        if self._below:
-            return self._refused[len(self._limits) - bisect_right(self._limits, value)]
-        return self._refused[bisect_left(self._limits, value)]
+        return self.masks[(bisect_right if self._below else bisect_left)(self.limits, value)]
 
 
 class FieldTests:
-    """All threshold and pick tests of one field."""
+    """All threshold and pick tests of one field. Picks of booleans stand apart: `True` is not `1`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.missing = 0  # contracts that refuse a lead without the field
-        self._min = Thresholds(refuses_below=True)
-        self._max = Thresholds(refuses_below=False)
-        self._pickers = 0
-        self._picks: dict[tuple[bool, Scalar], int] = {}
+        self.min = Thresholds(refuses_below=True)
+        self.max = Thresholds(refuses_below=False)
+        self.pickers = 0
+        self.picks: dict[Scalar, int] = {}
+        self.bool_picks: dict[bool, int] = {}
 
     def add(self, test: Criterion | FieldRule, bit: int) -> bool:
         """Take a leaf's `min`, `max`, `equals` and `one_of` in, if they can be masks."""
         wanted = (test.equals,) if isinstance(test, Criterion) and test.equals is not None else test.one_of
         if any(isinstance(limit, (str, bool)) for limit in (test.min, test.max)) or (
-            wanted is not None and self._pickers & bit
+            wanted is not None and self.pickers & bit
         ):
             return False
         if isinstance(test, Criterion) and test.equals is not None and test.one_of is not None:
             return False
         if test.min is not None:
             assert not isinstance(test.min, str)
-            self._min.add(test.min, bit)
+            self.min.add(test.min, bit)
         if test.max is not None:
             assert not isinstance(test.max, str)
-            self._max.add(test.max, bit)
+            self.max.add(test.max, bit)
         if wanted is not None:
-            self._pickers |= bit
+            self.pickers |= bit
             for one in wanted:
-                key = (isinstance(one, bool), one)
-                self._picks[key] = self._picks.get(key, 0) | bit
+                if isinstance(one, bool):
+                    self.bool_picks[one] = self.bool_picks.get(one, 0) | bit
+                else:
+                    self.picks[one] = self.picks.get(one, 0) | bit
         return True
 
     def seal(self) -> None:
         """No `add` after this."""
-        self._min.seal()
-        self._max.seal()
+        self.min.seal()
+        self.max.seal()
 
     def refused(self, value: Value | None) -> int:
         """The contracts that refuse a lead with this value."""
         if value is None:
             return self.missing
         refused = 0
-        if self._pickers:
-            refused = self._pickers ^ self._picks.get((isinstance(value, bool), value), 0)
+        if self.pickers:
+            known = self.bool_picks if value is True or value is False else self.picks
+            refused = self.pickers ^ known.get(value, 0)  # type: ignore[call-overload]
+        low, high = self.min, self.max
         if isinstance(value, str):  # text is never within a number's bounds
-            return refused | self._min.all | self._max.all
-        return refused | self._min.refused(value) | self._max.refused(value)
+            return refused | low.all | high.all
+        if low.all:
+            refused |= low.masks[bisect_right(low.limits, value)]
+        if high.all:
+            refused |= high.masks[bisect_left(high.limits, value)]
+        return refused
 
 
 class ConsentTests:
@@ -260,6 +271,7 @@ class Board:
         self.mode: Mode = mode
         plans = sorted(book.by_type[lead_type], key=self._static_rank, reverse=True)
         self.plans: tuple[ContractPlan, ...] = tuple(plans)  # by bit
+        self.ids = tuple(plan.id for plan in plans)
         self.size = len(plans)
         self.all = (1 << self.size) - 1
         self.rank_of = {plan.id: rank for rank, plan in enumerate(plans)}
@@ -346,6 +358,7 @@ class Board:
             test.seal()
         for index in self._covers.values():
             index.seal()
+        self._aged = self._max_age.all | self._within.all
         self._slow_mask = _mask(self.slow, self.size)
         self._sources: dict[str, int] = {}
 
@@ -410,8 +423,10 @@ class Board:
     def _refused_slowly(self, lead: Lead, slow: int) -> int:
         return sum(1 << rank for rank in bits(slow) if not all(test(lead) for test in self.slow[rank]))
 
-    def ageing(self, lead: Lead, at_ns: int, released_at_ns: int) -> tuple[tuple[str, int], tuple[str, int]]:
+    def ageing(self, lead: Lead, at_ns: int, released_at_ns: int) -> tuple[tuple[str, int], ...]:
         """The contracts whose `max_lead_age` and whose `deliver_within` refuse the lead at a moment, by code."""
+        if not self._aged:
+            return ()
         return (
             ("lead_too_old", self._max_age.refused(at_ns - lead.submitted_at_ns)),
             ("too_late", self._within.refused(at_ns - released_at_ns)),

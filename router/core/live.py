@@ -5,6 +5,7 @@ Thrown away and made anew whenever terms change: nothing in it is state.
 
 from router.core.decide import MODES
 from router.core.index import Board
+from router.core.rules.standing import counts_itself
 from router.core.rules.static import Mode
 from router.core.standings import Standings
 from router.core.state import Identity
@@ -28,6 +29,7 @@ class Live:
         self._kinds_of_buyer: dict[str, set[str]] = {}
         for plan in book.contracts.values():
             self._kinds_of_buyer.setdefault(plan.buyer_id, set()).add(plan.lead_type)
+        self._counting = {plan.id for plan in book.contracts.values() if counts_itself(plan)}
         self._capped_buyers = {buyer.id for buyer in book.buyers.values() if buyer.caps or buyer.wallet is not None}
 
     def modes(self, lead_type: str) -> tuple[Standings, ...]:
@@ -37,7 +39,8 @@ class Live:
     def told(self, fact: AnyFact, contract_id: str, buyer_id: str, in_flight: int) -> None:
         """A fact about a contract of a buyer was applied; `in_flight` is how many slots the buyer's deliveries hold."""
         if isinstance(fact, (Reserved, Settled)):
-            self.touch_contract(contract_id)
+            if contract_id in self._counting:
+                self.touch_contract(contract_id)
             buyer = self.book.buyers.get(buyer_id)
             if buyer is None or buyer_id in self._capped_buyers or in_flight >= buyer.max_in_flight - 1:
                 self.touch_buyer(buyer_id)

@@ -12,7 +12,7 @@ from typing import Final
 from router.core.calendar import FOREVER
 from router.core.index import Board, bits
 from router.core.rules.finding import Finding
-from router.core.rules.standing import Moment, open_until, standing
+from router.core.rules.standing import Moment, StandingRule, open_until, rules_for
 from router.core.state import State
 
 
@@ -25,6 +25,7 @@ class Standings:
         self.by_code: dict[str, int] = {}
         self._unknown = board.all
         self._findings: dict[int, Finding] = {}
+        self._rules: dict[int, tuple[StandingRule, ...]] = {}
         self._due: dict[int, int] = {}
         self._times: list[int] = []
         self._last_ns = 0
@@ -65,7 +66,7 @@ class Standings:
         board = self.board
         for rank in bits(unknown):
             plan = board.plans[rank]
-            found = next(standing(plan, state, moment, board.prices[rank]), None)
+            found = self._first(rank, state, moment)
             bit = 1 << rank
             if found is None:
                 self._wake(open_until(plan, moment), bit)
@@ -74,6 +75,16 @@ class Standings:
             self.by_code[found.code] = self.by_code.get(found.code, 0) | bit
             self._findings[rank] = found
             self._wake(found.until_ns, bit)
+
+    def _first(self, rank: int, state: State, moment: Moment) -> Finding | None:
+        plan, price = self.board.plans[rank], self.board.prices[rank]
+        rules = self._rules.get(rank)
+        if rules is None:
+            rules = self._rules[rank] = rules_for(plan)
+        for rule in rules:
+            for finding in rule(plan, state, moment, price):
+                return finding
+        return None
 
     def _wake(self, until_ns: int, bit: int) -> None:
         if until_ns >= FOREVER:

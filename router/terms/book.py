@@ -65,6 +65,8 @@ class ContractPlan(Struct, frozen=True, kw_only=True):
 
     id: str
     buyer_id: str
+    owner: str  # "contract:ID", whose use is counted
+    buyer_owner: str  # "buyer:ID"
     lead_type: str
     terms: Contract
     buyer: Buyer

@@ -186,6 +186,8 @@ def _plan(
     return ContractPlan(
         id=contract.id,
         buyer_id=buyer.id,
+        owner=f"contract:{contract.id}",
+        buyer_owner=f"buyer:{buyer.id}",
         lead_type=contract.lead_type,
         terms=contract,
         buyer=buyer,

@@ -4,7 +4,6 @@ A missing field makes its leaf unknown (None), unless the leaf says `missing = "
 true, `all` false if one part is false, `not` keeps unknown; an unknown result fails.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
@@ -14,6 +13,7 @@ from phonenumbers import PhoneNumberType
 
 from router.core.rules.finding import shown
 from router.model.lead import Value
+from router.terms.patterns import compile_pattern
 from router.terms.schema import Criterion, FieldRule, FieldTerms, Scalar
 
 _LINE_TYPES = {
@@ -54,7 +54,7 @@ def leaf_holds(node: Criterion | FieldRule, value: Value) -> bool:
         and (not isinstance(node, Criterion) or node.equals is None or same(node.equals, value))
         and (node.one_of is None or any(same(value, one) for one in node.one_of))
         and (node.not_one_of is None or not any(same(value, one) for one in node.not_one_of))
-        and (node.pattern is None or (isinstance(value, str) and pattern(node.pattern).fullmatch(value) is not None))
+        and (node.pattern is None or (isinstance(value, str) and _matches(node.pattern, value)))
     )
 
 
@@ -79,10 +79,10 @@ def _ordered(low: Scalar, high: Scalar) -> bool:
     return low <= high
 
 
-@lru_cache(maxsize=4096)
-def pattern(text: str) -> re.Pattern[str]:
-    """A pattern that was judged safe when terms were loaded, compiled once."""
-    return re.compile(text)
+def _matches(pattern: str, value: str) -> bool:
+    """Whether the whole value matches; one longer than the pattern may safely be shown does not."""
+    safe = compile_pattern(pattern)
+    return len(value) <= safe.shown and safe.regex.fullmatch(value) is not None
 
 
 def _age(value: Value, today: date) -> int:

@@ -4,7 +4,7 @@ Because the answer is the same for every lead, it is worked out once and remembe
 it: every refusal says until when it surely holds, every pass until when it may.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -39,20 +39,39 @@ class Moment(NamedTuple):
     calendar: Calendar
 
 
+StandingRule = Callable[[ContractPlan, State, Moment, int], Iterator[Finding]]
+
+
 def standing(plan: ContractPlan, state: State, moment: Moment, price: int) -> Iterator[Finding]:
     """Every standing rule that refuses the contract now, in the order of SPEC section 3. `price` is minor units."""
-    yield from lifecycle_rule(plan, state, moment)
-    yield from schedule_rule(plan, moment)
-    yield from wallet_rule(plan, state, price)
-    yield from caps_rule(plan, state, moment, price)
-    yield from ramp_rule(plan, state, moment)
-    yield from pacing_rule(plan, state, moment)
-    yield from rate_rule(plan, state, moment)
-    yield from concurrency_rule(plan, state)
+    for rule in rules_for(plan):
+        yield from rule(plan, state, moment, price)
 
 
-def lifecycle_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Finding]:
-    """`contract_inactive`, `buyer_inactive` (draft, closed, before go_live) and `paused`."""
+def rules_for(plan: ContractPlan) -> tuple[StandingRule, ...]:
+    """The standing rules that have anything to say about a contract, in order: the others are not in its terms."""
+    wallet, terms = plan.buyer.wallet, plan.terms
+    named: tuple[tuple[StandingRule, bool], ...] = (
+        (lifecycle_rule, terms.status != "live" or plan.buyer.status != "live" or plan.go_live is not None),
+        (pause_rule, True),
+        (schedule_rule, plan.hours is not None),
+        (wallet_rule, wallet is not None and wallet.mode != "none"),
+        (caps_rule, bool(plan.caps)),
+        (ramp_rule, plan.ramp is not None),
+        (pacing_rule, terms.pacing == "even"),
+        (rate_rule, plan.rate is not None),
+        (concurrency_rule, True),
+    )
+    return tuple(rule for rule, speaks in named if speaks)
+
+
+def counts_itself(plan: ContractPlan) -> bool:
+    """Whether a contract's own sales can change what stands against it (its buyer's are another matter)."""
+    return bool(plan.caps) or plan.rate is not None or plan.ramp is not None or plan.terms.pacing == "even"
+
+
+def lifecycle_rule(plan: ContractPlan, _state: State, moment: Moment, _price: int) -> Iterator[Finding]:
+    """`contract_inactive`, `buyer_inactive` (draft, closed, before go_live) and `paused` by terms."""
     status, buyer = plan.terms.status, plan.buyer.status
     if status in ("draft", "closed"):
         yield Finding("contract_inactive", "live", status)
@@ -62,7 +81,11 @@ def lifecycle_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator
         yield Finding("buyer_inactive", "live", buyer)
     if status == "paused" or buyer == "paused":
         yield Finding("paused", "live", f"{'contract' if status == 'paused' else 'buyer'} is paused in its terms")
-    for owner in (f"contract:{plan.id}", f"buyer:{plan.buyer_id}"):
+
+
+def pause_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
+    """`paused` by somebody, or by a built-in rule, for a while or until resumed."""
+    for owner in (plan.owner, plan.buyer_owner) if state.paused else ():
         pause = state.paused.get(owner)
         if pause is not None and (pause.until_ns is None or moment.at_ns < pause.until_ns):
             until = "" if pause.until_ns is None else f" until {format_instant(pause.until_ns)}"
@@ -70,7 +93,7 @@ def lifecycle_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator
             yield Finding("paused", "live", actual, FOREVER if pause.until_ns is None else pause.until_ns)
 
 
-def schedule_rule(plan: ContractPlan, moment: Moment) -> Iterator[Finding]:
+def schedule_rule(plan: ContractPlan, _state: State, moment: Moment, _price: int) -> Iterator[Finding]:
     """`out_of_schedule`: the local wall time lies outside the opening hours."""
     if plan.hours is None:
         return
@@ -93,7 +116,7 @@ def balance(buyer: Buyer, state: State) -> int | None:
     return state.deposits.get(buyer.id, 0) + credit - state.usage.get(f"buyer:{buyer.id}", _NOTHING).spend_total
 
 
-def wallet_rule(plan: ContractPlan, state: State, price: int) -> Iterator[Finding]:
+def wallet_rule(plan: ContractPlan, state: State, _moment: Moment, price: int) -> Iterator[Finding]:
     """`balance_exhausted`: the buyer's balance (with its credit, when it pays later) does not cover the price."""
     left = balance(plan.buyer, state)
     if left is not None and left < price:
@@ -172,13 +195,13 @@ def _ordinal(day: str) -> int:
     return date.fromisoformat(day).toordinal()
 
 
-def ramp_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Finding]:
+def ramp_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
     """`ramp_reached`: today's accepted and held leads stand at the growing limit."""
     if plan.ramp is None:
         return
     today = moment.calendar.window("day", moment.at_ns, plan.zone)
     limit = ramp_limit(plan, plan.ramp, state.answers.get(plan.id, _NO_ANSWERS), moment)
-    used = state.usage.get(f"contract:{plan.id}", _NOTHING).leads(today.start_ns, today.end_ns)
+    used = state.usage.get(plan.owner, _NOTHING).leads(today.start_ns, today.end_ns)
     if used + 1 > limit:
         yield Finding("ramp_reached", f"at most {limit} today", str(used), today.end_ns)
 
@@ -191,7 +214,7 @@ def day_limit(plan: ContractPlan, state: State, moment: Moment) -> int | None:
     return min((limit for limit in (plan.day_limit, ramped) if limit is not None), default=None)
 
 
-def pacing_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Finding]:
+def pacing_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
     """`paced`: at most ceil(day limit x open time elapsed / open time today) so far."""
     if plan.terms.pacing != "even":
         return
@@ -200,7 +223,7 @@ def pacing_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Fi
         return
     elapsed, whole = open_time(plan.hours, moment.at_ns, plan.zone)
     today = moment.calendar.window("day", moment.at_ns, plan.zone)
-    used = state.usage.get(f"contract:{plan.id}", _NOTHING).leads(today.start_ns, today.end_ns)
+    used = state.usage.get(plan.owner, _NOTHING).leads(today.start_ns, today.end_ns)
     allowed = -(-limit * elapsed // whole) if whole else 0
     if used + 1 > allowed:
         until = today.end_ns
@@ -209,7 +232,7 @@ def pacing_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Fi
         yield Finding("paced", f"at most {allowed} of {limit} by now", str(used), until)
 
 
-def rate_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Finding]:
+def rate_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
     """`rate_limited`: the token bucket is empty."""
     rate = plan.rate
     if rate is None:
@@ -224,7 +247,7 @@ def rate_rule(plan: ContractPlan, state: State, moment: Moment) -> Iterator[Find
         yield Finding("rate_limited", wanted, f"next in {format_duration(wait)}", moment.at_ns + wait)
 
 
-def concurrency_rule(plan: ContractPlan, state: State) -> Iterator[Finding]:
+def concurrency_rule(plan: ContractPlan, state: State, _moment: Moment, _price: int) -> Iterator[Finding]:
     """`concurrency_limited`: as many deliveries hold a slot at the buyer as it bears."""
     most = plan.buyer.max_in_flight
     now = state.in_flight.get(plan.buyer_id, 0)
