@@ -1,4 +1,4 @@
-"""The Book: terms compiled whole, immutable, swapped in one assignment. Routing reads nothing else of the configuration.
+"""The Book: terms compiled whole, immutable, swapped in one assignment. Routing reads nothing else of the terms.
 
 Durations and prices are plain integers here, references are resolved, coverage is expanded to codes and prefixes.
 """

@@ -15,6 +15,7 @@ import msgspec
 
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
 from router.terms.book import Book, CapPlan, ContractPlan, DedupPlan, RampPlan, RatePlan, TierPlan
+from router.terms.checks.caps import cap_id
 from router.terms.coverage import Coverage, expand
 from router.terms.endpoint import EndpointPlan, compile_endpoint
 from router.terms.geography import us
@@ -152,8 +153,7 @@ def _caps(owner: str, caps: tuple[Cap, ...]) -> list[CapPlan]:
     return [
         CapPlan(
             owner=owner,
-            id=cap.id
-            or f"{cap.per}{'-spend' if cap.spend is not None else ''}{'-rolling' * (cap.window == 'rolling')}",
+            id=cap_id(cap),
             per=cap.per,
             rolling=cap.window == "rolling" and cap.per != "total",
             limit=cap.limit,
