@@ -1,0 +1,253 @@
+"""State and ledger side by side: facts are applied as they are noted, and made durable a batch at a time.
+
+This is the only place where live state changes. What may not happen before facts are durable (a delivery's first byte,
+a source's answer) hangs on the future that `commit` returns. There is no compensation: if the ledger cannot take what
+was applied, nothing more is decided until it can, and then the state is folded anew from what is durable.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from router.clock import Clock
+from router.core.calendar import Calendar
+from router.core.live import Live, identity_of
+from router.core.rules.standing import Moment
+from router.core.state import Identity, State
+from router.dispatch import Job
+from router.ledger.protocol import Ledger, LedgerError, LedgerFull
+from router.model.facts import (
+    AnyFact,
+    Deposited,
+    Entry,
+    Idempotency,
+    Paused,
+    Reopened,
+    Reserved,
+    Resumed,
+    Settled,
+    TermsLoaded,
+)
+from router.model.lead import Lead
+from router.terms.book import Book
+from router.terms.compile import stored_form
+
+log = logging.getLogger(__name__)
+
+
+class Batch:
+    """Facts that belong together: applied as they are noted, written in one transaction.
+
+    `jobs` start, and those who wait for `ended` leads are told, when it is durable.
+    """
+
+    def __init__(self, moment: Moment) -> None:
+        self.moment = moment
+        self.entries: list[Entry] = []
+        self.jobs: list[Job] = []
+        self.ended: list[str] = []
+
+
+class Journal:
+    """The routing state, the boards of the current terms, and the ledger behind them."""
+
+    def __init__(self, book: Book, ledger: Ledger, clock: Clock) -> None:
+        self.book = book
+        self.ledger = ledger
+        self.clock = clock
+        self.live = Live(book)
+        self.state = State(identity_of(book))
+        self.loaded_at_ns = 0
+        self.stale = False
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.on_intended: Callable[[list[Job]], None] = lambda _: None
+        self.on_ended: Callable[[list[str]], None] = lambda _: None
+        self.on_reopened: Callable[[str], None] = lambda _: None
+        self.on_folded: Callable[[], None] = lambda: None
+        self._calendar = Calendar()
+        self._steady_base_ns = 0
+        self._unwritten: deque[tuple[asyncio.Future[int], Sequence[Entry]]] = deque()
+        self._refolding: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        ledger.on_change = self._writable.set
+
+    async def open(self) -> None:
+        """Open the ledger, fold it, put the terms in force. Raises what `Ledger.open` raises."""
+        opened = await self.ledger.open()
+        self.state = await self._fold(opened.snapshot, opened.snapshot_seq)
+        self._steady_base_ns = max(self.clock.wall_ns(), self.state.steady_ns) - self.clock.mono_ns()
+        await self.ledger.put_terms(self.book.version, stored_form(self.book))
+        self.loaded_at_ns = self.clock.wall_ns()
+        if self.state.terms_version != self.book.version:
+            await self.write([TermsLoaded(terms_version=self.book.version, by="start")])
+
+    async def adopt(self, book: Book, live: Live, *, by: str) -> None:
+        """Put other terms in force, in one step."""
+        await self.ledger.put_terms(book.version, stored_form(book))
+        same_people = identity_of(book) == identity_of(self.book)
+        self.book, self.live = book, live
+        self.loaded_at_ns = self.clock.wall_ns()
+        await self.write([TermsLoaded(terms_version=book.version, by=by)])
+        if not same_people:  # dedup needs more of the past than the state remembers
+            await self.refold()
+
+    def fail(self, error: BaseException) -> None:
+        """Something nobody can mend in here: the process is to stop."""
+        if not self.failure.done():
+            self.failure.set_exception(error)
+
+    def snapshot(self) -> tuple[int, bytes] | None:
+        """(seq, image) of the state, if everything applied is durable right now; None while something is under way."""
+        if self.stale or any(not future.done() for future, _ in self._unwritten):
+            return None
+        return self.ledger.head_seq, self.state.dump()
+
+    async def save_snapshot(self) -> bool:
+        """Write a snapshot once a moment comes at which everything applied is durable."""
+        for _ in range(100):
+            taken = self.snapshot()
+            if taken is not None:
+                await self.ledger.save_snapshot(*taken)
+                return True
+            await asyncio.wait([future for future, _ in self._unwritten], timeout=1)
+        return False
+
+    def moment(self) -> Moment:
+        """Now, as rules are asked about it."""
+        return Moment(self.clock.wall_ns(), self._steady_base_ns + self.clock.mono_ns(), self._calendar)
+
+    def batch(self) -> Batch:
+        """An empty batch of this moment."""
+        return Batch(self.moment())
+
+    def note(
+        self, batch: Batch, fact: AnyFact, *, lead: Lead | None = None, idempotency: Idempotency | None = None
+    ) -> None:
+        """Apply a fact and put it into the batch. The only place where live state changes."""
+        held = self.state.held.get(fact.delivery_id) if isinstance(fact, Settled) else None
+        entry = Entry(at_ns=batch.moment.at_ns, fact=fact, lead=lead, idempotency=idempotency)
+        self.state.apply(entry)
+        batch.entries.append(entry)
+        if isinstance(fact, Reserved):
+            self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight.get(fact.buyer_id, 0))
+        elif held is not None:
+            self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
+        elif isinstance(fact, (Paused, Resumed)):
+            self.live.told(fact, fact.id, fact.id, 0)
+        elif isinstance(fact, Deposited):
+            self.live.told(fact, "", fact.buyer_id, 0)
+        elif isinstance(fact, Reopened):
+            self.on_reopened(fact.lead_id)
+
+    def commit(self, batch: Batch, *, keep: bool = False) -> "asyncio.Future[int]":
+        """Hand a batch to the ledger. Deliveries start, and waiting sources are answered, when it is durable.
+
+        With `keep` the batch tells of what already happened: its outcomes are never dropped, while reservations in it
+        wait for their own transaction, which may fail.
+        """
+        if not batch.entries:
+            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            done.set_result(self.ledger.head_seq)
+            return done
+        if keep:
+            intents = [entry for entry in batch.entries if isinstance(entry.fact, Reserved)]
+            told = [entry for entry in batch.entries if not isinstance(entry.fact, Reserved)]
+            future = self._append(told, keep=True)
+            last = self._append(intents, keep=False) if intents else future
+        else:
+            future = last = self._append(batch.entries, keep=False)
+        if batch.ended:
+            future.add_done_callback(lambda _: self.on_ended(batch.ended))
+        if batch.jobs:
+            last.add_done_callback(lambda done: self._written_intents(batch.jobs, done))
+        return last
+
+    def _append(self, entries: Sequence[Entry], *, keep: bool) -> "asyncio.Future[int]":
+        while self._unwritten and self._unwritten[0][0].done():
+            self._unwritten.popleft()
+        future = self.ledger.append(entries, keep=keep)
+        self._unwritten.append((future, entries))
+        future.add_done_callback(self._written)
+        return future
+
+    def _written(self, future: "asyncio.Future[int]") -> None:
+        error = None if future.cancelled() else future.exception()
+        if error is None:
+            return
+        if isinstance(error, LedgerFull):
+            self._lost_track()
+        else:
+            self.fail(error)
+
+    async def write(self, facts: Sequence[AnyFact]) -> None:
+        """Note and make durable, for what operators do. Raises LedgerError."""
+        batch = self.batch()
+        for fact in facts:
+            self.note(batch, fact)
+        await self.commit(batch)
+
+    def _written_intents(self, jobs: list[Job], durable: "asyncio.Future[int]") -> None:
+        if not durable.cancelled() and durable.exception() is None:
+            self.on_intended(jobs)
+
+    async def _fold(self, snapshot: bytes | None, seq: int) -> State:
+        identity = identity_of(self.book)
+        state = _from_snapshot(snapshot, identity)
+        if state is None:
+            state, seq = State(identity), 0
+        async for entries in self.ledger.facts_after(seq):
+            for _, entry in entries:
+                state.apply(entry)
+        return state
+
+    def _lost_track(self) -> None:
+        """State holds facts that are not durable: take nothing until it was folded anew from what is."""
+        self.stale = True
+        if self._refolding is None:
+            self._refolding = asyncio.get_running_loop().create_task(self._refold())
+
+    async def _refold(self) -> None:
+        try:
+            while not self.ledger.writable:
+                self._writable.clear()
+                await self._writable.wait()
+            await self.refold()
+        except LedgerError as error:
+            self.fail(error)
+        finally:
+            self._refolding = None
+
+    async def refold(self) -> None:
+        """Fold all durable facts anew, add what is on its way, swap, and go on with every open lead."""
+        seq = 0
+        state = State(identity_of(self.book))
+        while True:
+            async for entries in self.ledger.facts_after(seq):
+                for at, entry in entries:
+                    state.apply(entry)
+                    seq = at
+            if seq == self.ledger.head_seq:
+                break
+        for future, unwritten in self._unwritten:
+            if not future.done():
+                for entry in unwritten:
+                    state.apply(entry)
+        self.state = state
+        self.live = Live(self.book)
+        self.stale = False
+        log.warning("state folded anew", extra={"seq": seq})
+        self.on_folded()
+
+
+def _from_snapshot(image: bytes | None, identity: Identity) -> State | None:
+    """A snapshot's state, if it is one and remembers what these terms need."""
+    if image is None:
+        return None
+    try:
+        state = State.load(image)
+    except msgspec.MsgspecError:
+        return None
+    return state if state.identity == identity else None

@@ -1,0 +1,336 @@
+"""Sells leads: decides, reserves for the winners, walks the ranking, lets leads wait, ends them.
+
+The rule here: decide and note the facts, with no `await` in between. None of these functions is async.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from router.core.decide import Choice, choose, decided_fact, recheck, reserve
+from router.core.rules.standing import Moment
+from router.core.rules.static import Mode
+from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
+from router.core.standings import Standings
+from router.core.state import OpenLead
+from router.engine.alarms import Alarms
+from router.engine.deliveries import Deliveries
+from router.engine.journal import Batch, Journal
+from router.engine.times import deadline_of
+from router.engine.views import LeadView
+from router.engine.waiting import Waiter, WaitingRoom
+from router.model.codes import MOMENTARY
+from router.model.facts import Ended, Queued, Reopened
+from router.model.lead import Lead
+from router.terms.schema import Payout
+
+ORDERS_KEPT: Final = 8
+
+
+class Seller:
+    """Who gets which lead next. `on_end` is told of every lead that ends."""
+
+    def __init__(self, journal: Journal, deliveries: Deliveries, alarms: Alarms) -> None:
+        self.draining = False
+        self.on_end: Callable[[LeadView], None] = lambda _: None
+        self._journal = journal
+        self._deliveries = deliveries
+        self._alarms = alarms
+        self._room = WaitingRoom()
+        self._gate: deque[str] = deque()
+        self._orders: dict[tuple[str, str, Mode], tuple[str, ...]] = {}
+        deliveries.advance = self.advance
+        deliveries.freed = self.freed
+        deliveries.landed = self._landed
+        self.remember_orders()
+
+    def __len__(self) -> int:
+        """How many leads wait for a contract, or for one of `in_flight_max`."""
+        return len(self._room) + len(self._gate)
+
+    def wake_all(self) -> None:
+        """Terms changed: everybody who waits tries again."""
+        for contract_id in self._room.lines():
+            self._wake(contract_id)
+
+    def _landed(self) -> None:
+        """A delivery ended: whoever waits for one of `in_flight_max` is next."""
+        while (
+            self._gate and len(self._deliveries) < self._journal.book.router.limits.in_flight_max and not self.draining
+        ):
+            lead_id = self._gate.popleft()
+            lead = self._journal.state.open.get(lead_id)
+            if lead is not None:
+                batch = self._journal.batch()
+                self.route(batch, lead_id, by="wait" if lead.decided else None)
+                self._journal.commit(batch)
+
+    def go_on(self, lead_id: str) -> None:
+        """After a start or a fold: route a lead that has not ended."""
+        lead = self._journal.state.open.get(lead_id)
+        if lead is None or lead.status not in ("routing", "queued"):
+            return
+        batch = self._journal.batch()
+        if lead.deliveries:
+            self.advance(batch, lead_id)
+        elif not any(lead_id == waiting for waiting in self._gate):
+            self.route(batch, lead_id, by="queue" if lead.status == "queued" else "restart" if lead.decided else None)
+        self._journal.commit(batch)
+
+    def _choose(self, lead: OpenLead, moment: Moment) -> tuple[Choice, Standings]:
+        """The fast decision; for `best` the better of both modes by expected revenue."""
+        one = lead.lead
+        sell = self._journal.book.lead_types[one.lead_type].sell
+        once = payout_once(self.payout(one))
+        answers: list[tuple[Choice, Standings]] = []
+        for standings in self._journal.live.modes(one.lead_type):
+            copies, _ = copies_of(sell, standings.board.mode)
+            choice = choose(
+                standings,
+                self._journal.state,
+                one,
+                moment,
+                released_at_ns=lead.released_at_ns,
+                copies=copies,
+                payout=once,
+                offered=lead.buyers,
+            )
+            answers.append((choice, standings))
+        return (
+            max(answers, key=lambda answer: answer[0].expected(self._journal.state)) if len(answers) > 1 else answers[0]
+        )
+
+    def route(self, batch: Batch, lead_id: str, by: str | None = None) -> None:
+        """Decide, reserve for the winners, or wait, or end. Nothing yields in here."""
+        if len(self._deliveries) + len(batch.jobs) >= self._journal.book.router.limits.in_flight_max:
+            self._gate.append(lead_id)
+            return
+        lead = self._journal.state.open[lead_id]
+        if by != "queue" and batch.moment.at_ns >= deadline_of(lead, self._journal.book):
+            self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
+            return
+        choice, standings = self._choose(lead, batch.moment)
+        if by is None or choice.winners:
+            self._journal.note(batch, decided_fact(choice, self._journal.state, lead.lead, by))
+        if choice.winners:
+            self._room.remove(lead_id)
+            _, at_once = copies_of(self._journal.book.lead_types[lead.lead.lead_type].sell, choice.board.mode)
+            for place, rank in enumerate(choice.winners[:at_once]):
+                self._reserve(batch, standings, rank, lead, place)
+            return
+        self._wait_or_end(batch, lead, choice, standings)
+
+    def _reserve(self, batch: Batch, standings: Standings, rank: int, lead: OpenLead, place: int) -> None:
+        board = standings.board
+        fact = reserve(
+            board,
+            rank,
+            self._journal.state,
+            lead.lead,
+            batch.moment,
+            delivery_id=self._journal.clock.new_id(),
+            place=place,
+        )
+        self._journal.note(batch, fact)
+        deadline_ns = deadline_of(lead, self._journal.book)
+        batch.jobs.append(self._deliveries.job(lead.lead, fact.contract_id, fact.delivery_id, fact.price, deadline_ns))
+
+    def _wait_or_end(self, batch: Batch, lead: OpenLead, choice: Choice, standings: Standings) -> None:
+        one = lead.lead
+        lead_type = self._journal.book.lead_types[one.lead_type]
+        queue = self._queueing(choice, standings) if lead_type.queue is not None else ()
+        if queue and lead_type.queue is not None:
+            give_up_ns = one.received_at_ns + lead_type.queue.hold_max
+            if lead_type.max_age is not None:
+                give_up_ns = min(give_up_ns, one.submitted_at_ns + lead_type.max_age)
+            if batch.moment.at_ns < give_up_ns:
+                if lead.status != "queued":
+                    self._journal.note(batch, Queued(lead_id=one.lead_id))
+                self._wait(one.lead_id, queue, give_up_ns, queued=True)
+                return
+        momentary = self._momentary(choice)
+        deadline_ns = deadline_of(lead, self._journal.book)
+        if momentary and batch.moment.at_ns < deadline_ns:
+            self._wait(one.lead_id, momentary, deadline_ns, queued=False)
+            return
+        self._room.remove(one.lead_id)
+        if lead.status == "queued":
+            self.end(batch, one, Ended(lead_id=one.lead_id, status="expired"))
+            return
+        covered = choice.covering & choice.board.live
+        reason = "deadline" if momentary else "no_eligible_contract" if covered else "no_coverage"
+        self.end(batch, one, Ended(lead_id=one.lead_id, status="unsold", reason=reason))
+
+    def _momentary(self, choice: Choice) -> tuple[str, ...]:
+        """The contracts whose only refusal passes by itself within moments."""
+        mask = 0
+        for code in MOMENTARY:
+            mask |= choice.blocked.get(code, 0)
+        return tuple(plan.id for rank, plan in enumerate(choice.board.plans) if mask >> rank & 1) if mask else ()
+
+    def _queueing(self, choice: Choice, standings: Standings) -> tuple[str, ...]:
+        """The contracts that say `queue` for what refuses them now, with every momentary one beside them."""
+        found = []
+        for code, mask in choice.blocked.items():
+            for rank, plan in enumerate(choice.board.plans) if mask else ():
+                if not mask >> rank & 1:
+                    continue
+                schedule = plan.terms.schedule
+                closed = code == "out_of_schedule" and schedule is not None and schedule.when_closed == "queue"
+                full = code in ("cap_reached", "ramp_reached") and plan.terms.at_cap == "queue"
+                if closed or full:
+                    found.append(plan.id)
+        return (*found, *self._momentary(choice)) if found else ()
+
+    def _wait(self, lead_id: str, contracts: tuple[str, ...], give_up_ns: int, *, queued: bool) -> None:
+        self._room.add(Waiter(lead_id, contracts, give_up_ns, queued))
+        self._alarms.at(f"lead:{lead_id}", give_up_ns, lambda: self._give_up(lead_id))
+        for contract_id in contracts:
+            self._arm(contract_id)
+
+    def _arm(self, contract_id: str) -> None:
+        """Wake a contract's line when what refuses it is over by itself."""
+        plan = self._journal.book.contracts.get(contract_id)
+        if plan is None:
+            return
+        times = []
+        for standings in self._journal.live.modes(plan.lead_type):
+            finding = standings.finding(standings.board.rank_of[contract_id])
+            if finding is not None:
+                times.append(finding.until_ns)
+        if times:
+            self._alarms.at(f"contract:{contract_id}", min(times), lambda: self._wake(contract_id))
+
+    def _wake(self, contract_id: str) -> None:
+        """Something changed for a contract: whoever stands in its line tries again, in order, while there is room."""
+        while (waiter := self._room.first(contract_id)) is not None:
+            batch = self._journal.batch()
+            self.route(batch, waiter.lead_id, by="queue" if waiter.queued else "wait")
+            self._journal.commit(batch)
+            if waiter.lead_id in self._room or waiter.lead_id in self._gate:
+                break
+
+    def _give_up(self, lead_id: str) -> None:
+        """A waiting lead's time is over."""
+        waiter, lead = self._room.get(lead_id), self._journal.state.open.get(lead_id)
+        if waiter is None or lead is None:
+            return
+        if self._journal.clock.wall_ns() < waiter.give_up_ns:
+            self._alarms.at(f"lead:{lead_id}", waiter.give_up_ns, lambda: self._give_up(lead_id))
+            return
+        self._room.remove(lead_id)
+        batch = self._journal.batch()
+        if waiter.queued:
+            self.end(batch, lead.lead, Ended(lead_id=lead_id, status="expired"))
+        else:
+            self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
+        self._journal.commit(batch, keep=True)
+
+    def advance(self, batch: Batch, lead_id: str, *, exhausted: bool = False) -> None:
+        """Offer the lead to the next in rank, or end it."""
+        lead = self._journal.state.open.get(lead_id)
+        if lead is None:
+            return
+        sell = self._journal.book.lead_types[lead.lead.lead_type].sell
+        deadline_ns = deadline_of(lead, self._journal.book)
+        at_ns = batch.moment.at_ns
+        move = next_move(lead, sell, at_ns=at_ns, deadline_ns=deadline_ns, exhausted=exhausted or self.draining)
+        if isinstance(move, Offer):
+            if self._offer(batch, lead, move.copies) == move.copies:
+                return
+            move = next_move(lead, sell, at_ns=at_ns, deadline_ns=deadline_ns, exhausted=True)
+        if isinstance(move, End) and not (self.draining and move.status == "unsold" and move.reason != "deadline"):
+            self.end(batch, lead.lead, self._ended(lead, move))
+
+    def _offer(self, batch: Batch, lead: OpenLead, copies: int) -> int:
+        """Reserve for up to so many of the recorded ranking, each re-checked under the terms of this moment."""
+        one = lead.lead
+        standings = self._standings(one.lead_type, lead.mode)
+        offered = 0
+        for place, contract_id in enumerate(self._ranking(lead) if standings is not None else ()):
+            plan = self._journal.book.contracts.get(contract_id)
+            if plan is None or plan.buyer_id in lead.buyers or standings is None:
+                continue
+            rank = recheck(
+                standings.board,
+                standings,
+                self._journal.state,
+                one,
+                batch.moment,
+                contract_id=contract_id,
+                released_at_ns=lead.released_at_ns,
+            )
+            if rank is not None:
+                self._reserve(batch, standings, rank, lead, place)
+                offered += 1
+                if offered == copies:
+                    break
+        return offered
+
+    def _standings(self, lead_type: str, mode: Mode) -> Standings | None:
+        return self._journal.live.standings.get((lead_type, mode))
+
+    def _ranking(self, lead: OpenLead) -> tuple[str, ...]:
+        if isinstance(lead.ranking, tuple):
+            return lead.ranking
+        order = self._orders.get((lead.terms_version, lead.lead.lead_type, lead.mode), ())
+        mask = int(lead.ranking, 16)
+        return tuple(order[rank] for rank in range(len(order) - 1, -1, -1) if mask >> rank & 1)
+
+    def remember_orders(self) -> None:
+        """The rank order of these terms, so that a ranking recorded as a mask can be walked after a reload."""
+        for (kind, mode), standings in self._journal.live.standings.items():
+            self._orders[self._journal.book.version, kind, mode] = tuple(plan.id for plan in standings.board.plans)
+        versions = list(dict.fromkeys(version for version, _, _ in self._orders))
+        for version in versions[:-ORDERS_KEPT]:
+            for key in [key for key in self._orders if key[0] == version]:
+                del self._orders[key]
+
+    def reopen(self, fact: Reopened, lead: Lead) -> "asyncio.Future[int]":
+        """Run an ended lead again; the caller has seen that nothing of it is in flight or in doubt."""
+        batch = self._journal.batch()
+        self._journal.note(batch, fact, lead=lead)
+        self.route(batch, fact.lead_id, by=fact.by)
+        return self._journal.commit(batch)
+
+    def freed(self, buyer_id: str) -> None:
+        """A slot or some capacity of a buyer may be free again."""
+        if len(self._room) and not self.draining:
+            buyer = self._journal.book.buyers.get(buyer_id)
+            for contract_id in self._room.lines(one.id for one in buyer.contracts) if buyer is not None else ():
+                self._wake(contract_id)
+
+    def _ended(self, lead: OpenLead, move: End) -> Ended:
+        return Ended(
+            lead_id=lead.lead.lead_id,
+            status=move.status,
+            reason=move.reason,
+            copies=lead.copies,
+            payout=0 if lead.lead.test else payout_of(self.payout(lead.lead), lead.copies),
+            redirect_url=lead.redirect_url,
+        )
+
+    def end(self, batch: Batch, lead: Lead, fact: Ended) -> None:
+        """A lead ends, for now."""
+        self._room.remove(fact.lead_id)
+        self._alarms.drop(f"lead:{fact.lead_id}")
+        self._journal.note(batch, fact)
+        batch.ended.append(fact.lead_id)
+        self.on_end(
+            LeadView(
+                lead_id=fact.lead_id,
+                source_id=lead.source_id,
+                status=fact.status,
+                copies=fact.copies,
+                payout=fact.payout,
+                reason=fact.reason,
+                redirect_url=fact.redirect_url,
+                ended=True,
+            )
+        )
+
+    def payout(self, lead: Lead) -> Payout | None:
+        """What the lead's source is paid under the current terms."""
+        source = self._journal.book.sources.get(lead.source_id)
+        return source.payout.get(lead.lead_type) if source is not None else None
