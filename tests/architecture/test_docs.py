@@ -13,7 +13,7 @@ import pytest
 from router.cli import COMMANDS
 from router.demo.tempers import SANDBOX, TEMPERS
 from router.metrics import Metrics
-from router.model.codes import RULES, LeadStatus, Outcome, UnsoldReason
+from router.model.codes import REFUSAL_CODES, RULES, LeadStatus, Outcome, UnsoldReason
 from router.model.delivery import FailureKind
 from router.model.times import Duration, format_duration
 from router.terms import schema
@@ -96,6 +96,14 @@ def test_every_refusal_code_stands_by_its_rule() -> None:
     part = text_of("codes.md").partition("## Why a contract is refused")[2].partition("\n## ")[0]
     shown = [(row[0].split(" ")[0], row[1].strip("`")) for row in rows(part)[1:]]
     assert shown == [(rule, code) for rule, codes in RULES.items() for code in codes]
+
+
+def test_reserved_codes_are_marked() -> None:
+    """A refusal code that no rule gives is marked `(reserved)`, and no other is."""
+    part = text_of("codes.md").partition("## Why a contract is refused")[2].partition("\n## ")[0]
+    reserved = {row[1].strip("`") for row in rows(part)[1:] if "(reserved)" in row[2]}
+    written = "".join(path.read_text("utf-8") for path in sorted((ROOT / "router/core").rglob("*.py")))
+    assert reserved == {code for code in REFUSAL_CODES if f'"{code}"' not in written}
 
 
 @pytest.mark.parametrize("words", [LeadStatus, UnsoldReason, Outcome, FailureKind], ids=str)
