@@ -9,7 +9,7 @@ from typing import Any, Final
 from router.core.intake import values
 from router.core.intake.refusal import Wrong
 from router.core.intake.values import Read
-from router.core.rules.criteria import line_type, pattern
+from router.core.rules.criteria import line_type, matches
 from router.model.lead import Value
 from router.terms.schema import FieldTerms, FieldType
 
@@ -88,10 +88,8 @@ def _long(low: int | None, high: int | None) -> _Check:
 
 
 def _matching(expression: str) -> _Check:
-    matches = pattern(expression).fullmatch
-
     def check(value: Value) -> None:
-        if matches(_text(value)) is None:
+        if not matches(expression, _text(value)):
             raise Wrong("pattern", "does not have the form that is asked for")
 
     return check

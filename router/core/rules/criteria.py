@@ -54,7 +54,7 @@ def leaf_holds(node: Criterion | FieldRule, value: Value) -> bool:
         and (not isinstance(node, Criterion) or node.equals is None or same(node.equals, value))
         and (node.one_of is None or any(same(value, one) for one in node.one_of))
         and (node.not_one_of is None or not any(same(value, one) for one in node.not_one_of))
-        and (node.pattern is None or (isinstance(value, str) and _matches(node.pattern, value)))
+        and (node.pattern is None or (isinstance(value, str) and matches(node.pattern, value)))
     )
 
 
@@ -79,7 +79,7 @@ def _ordered(low: Scalar, high: Scalar) -> bool:
     return low <= high
 
 
-def _matches(pattern: str, value: str) -> bool:
+def matches(pattern: str, value: str) -> bool:
     """Whether the whole value matches; one longer than the pattern may safely be shown does not."""
     safe = compile_pattern(pattern)
     return len(value) <= safe.shown and safe.regex.fullmatch(value) is not None
