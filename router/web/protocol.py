@@ -34,8 +34,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 DEADLINE_S: Final = 10.0
 #: Longer than the idle time-outs of usual clients and proxies, so that it is they who close.
 IDLE_S: Final = 75.0
-#: A connection that was refused is kept this long for its client to read why.
-REFUSED_LINGER_S: Final = 1.0
+#: A connection that is given up is kept this long for its client to read why.
+LINGER_S: Final = 1.0
 REFUSED_LINGERING_MAX: Final = 256
 _LINE_MAX: Final = 8190
 _HEADERS_MAX: Final = 100
@@ -106,7 +106,7 @@ class EdgeRequest(web.BaseRequest):
 class EdgeProtocol(RequestHandler):
     """One connection. Keeps time on what is arriving; says what is wrong without repeating it."""
 
-    __slots__ = ("_arriving", "_deadline", "_deadline_s", "_head", "_head_bytes", "_refused")
+    __slots__ = ("_arriving", "_deadline", "_deadline_s", "_head", "_head_bytes", "_linger_s", "_refused")
 
     def __init__(self, server: "EdgeServer", *, deadline_s: float, idle_s: float) -> None:
         super().__init__(
@@ -118,10 +118,11 @@ class EdgeProtocol(RequestHandler):
             max_line_size=_LINE_MAX,
             max_field_size=_LINE_MAX,
             max_headers=_HEADERS_MAX,
-            lingering_time=min(1.0, deadline_s),
+            lingering_time=min(LINGER_S, deadline_s),
             auto_decompress=False,
         )
         self._deadline_s = deadline_s
+        self._linger_s = min(LINGER_S, deadline_s)
         self._deadline: asyncio.TimerHandle | None = None
         self._arriving: StreamReader | None = None  # the body that is not complete yet
         self._head = b""  # the head that is not complete yet, as far as it came and its first line may reach
@@ -198,8 +199,7 @@ class EdgeProtocol(RequestHandler):
         message, body = self._messages[-1]
         broken = not isinstance(message, RawRequestMessage)
         if broken and self._arriving is not None and not self._arriving.is_eof():
-            self._messages.pop()  # it is the body of the request before that cannot be parsed: one answer, not two
-            self._arriving.set_exception(web.RequestPayloadError())
+            self._arriving.set_exception(web.RequestPayloadError())  # the request before it tells, and is the last
             return
         if not broken:
             self._head, self._head_bytes = b"", 0
@@ -247,23 +247,27 @@ class EdgeProtocol(RequestHandler):
     def _hang_up(self, problem: Problem) -> None:
         """Say why, where there is no request to answer, and close."""
         assert self.transport is not None
-        self.transport.write(_raw(problem))
         self._stop_clock()
-        self.force_close()
+        self._force_close = True
+        if self._waiter is not None:
+            self._waiter.cancel()
+        self._say_last(self.transport, problem)
+
+    def _say_last(self, transport: asyncio.Transport, problem: Problem) -> None:
+        """Answer and hang up, but let the client read it: closing on unread bytes would destroy it on the way."""
+        transport.write(_raw(problem))
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._loop.call_later(self._linger_s, transport.abort)
 
     def _refuse(self, transport: asyncio.Transport, server: "EdgeServer") -> None:
-        """Say 503 and hang up, but let the client read it: closing on unread bytes would destroy it on the way."""
+        """Say 503 and hang up; at once when many are being told already."""
         self._refused = True
         server.refused_lingering += 1
         if server.refused_lingering > REFUSED_LINGERING_MAX:
             transport.abort()
             return
-        transport.write(
-            _raw(Problem("overloaded", "Too many connections; keep them open and reuse them.", retry_after_s=1))
-        )
-        if transport.can_write_eof():
-            transport.write_eof()
-        self._loop.call_later(REFUSED_LINGER_S, transport.abort)
+        self._say_last(transport, _too_many())
 
 
 class EdgeServer(web.Server):
