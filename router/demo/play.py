@@ -35,6 +35,7 @@ FOLLOW_S: Final = 0.5
 STAY_RATE: Final = 2.0
 SETTLE_S: Final = 30.0
 _POSTING_MAX: Final = 256
+_SETTLE_POLL_S: Final = 0.2
 _TRACES_AT_A_TIME: Final = 8
 
 
@@ -150,10 +151,12 @@ class _Show:
                 raise
 
     async def settle(self) -> None:
-        """Wait until every lead has ended, at most SETTLE_S, and note its final state and its trace."""
-        for number, fate in list(self._tally.fates.items()):
-            if fate.lead_id is not None:
-                await self._settle_one(number, fate)
+        """Wait until every lead has ended, each at most SETTLE_S, and note its final state and its trace."""
+        at_a_time = asyncio.Semaphore(_TRACES_AT_A_TIME)
+        async with asyncio.TaskGroup() as group:
+            for number, fate in self._tally.fates.items():
+                if fate.lead_id is not None:
+                    group.create_task(self._settle_one(number, fate, at_a_time))
 
     def figures(self) -> dict[str, Any]:
         """The end result as plain data."""
@@ -172,7 +175,7 @@ class _Show:
         outcomes = {
             str(delivery["delivery_id"]): str(delivery["outcome"])
             for trace in self._traces.values()
-            for delivery in trace.get("deliveries") or ()
+            for delivery in trace["deliveries"]
         }
         self._summary()
         await self._one_way()
@@ -231,19 +234,19 @@ class _Show:
 
     # -- afterwards --------------------------------------------------------------------------------
 
-    async def _settle_one(self, number: int, fate: Fate) -> None:
-        """Ask until the lead has ended; keep its trace."""
+    async def _settle_one(self, number: int, fate: Fate, at_a_time: asyncio.Semaphore) -> None:
+        """Ask until the lead has ended and nothing of it is in flight; keep its trace."""
         deadline = time.monotonic() + SETTLE_S
         while True:
-            view = await self._ask(f"/v1/leads/{fate.lead_id}")
-            if view.get("status") != "routing" or time.monotonic() > deadline:
+            async with at_a_time:
+                trace = await self._ask(f"/v1/leads/{fate.lead_id}/trace")
+            if _ended(trace) or time.monotonic() > deadline:
                 break
-            await asyncio.sleep(0.2)
-        trace = await self._ask(f"/v1/leads/{fate.lead_id}/trace")
-        self._note(number, fate, view)
+            await asyncio.sleep(_SETTLE_POLL_S)
+        self._note(number, fate, {key: trace[key] for key in ("status", "reason", "copies")})
         self._traces[str(fate.lead_id)] = trace
-        for delivery in trace.get("deliveries") or ():
-            if delivery.get("outcome") == "accepted" and delivery.get("price"):
+        for delivery in trace["deliveries"]:
+            if delivery["outcome"] == "accepted":
                 buyer = str(delivery["buyer_id"])
                 self._revenue[buyer] = self._revenue.get(buyer, 0) + parse_money(delivery["price"])
 
@@ -294,11 +297,16 @@ class _Show:
             raise DaemonFailedError("lead-router trace failed")
 
 
+def _ended(trace: dict[str, Any]) -> bool:
+    """Whether nothing more will happen to this lead by itself within moments."""
+    return trace["status"] != "routing" and all(one["outcome"] != "in_flight" for one in trace["deliveries"])
+
+
 def _eventful(trace: dict[str, Any]) -> tuple[bool, bool, int]:
     """Sold after somebody else declined, and with a few refusals, is worth more than sold at once."""
-    first = next(iter(trace.get("deliveries") or ()), {})
-    refused = sum(len(decision.get("refusals") or ()) for decision in trace.get("decisions") or ())
-    return trace.get("status") == "sold", first.get("outcome") != "accepted", -abs(refused - 3)
+    first: dict[str, Any] = next(iter(trace["deliveries"]), {})
+    refused = sum(len(decision["refusals"]) for decision in trace["decisions"])
+    return trace["status"] == "sold", first.get("outcome") != "accepted", -abs(refused - 3)
 
 
 def _output() -> int:
