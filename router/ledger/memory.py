@@ -22,7 +22,7 @@ from router.ledger.protocol import (
     parse_cursor,
 )
 from router.model.codes import LeadStatus
-from router.model.facts import Ended, Entry, Queued, Received, Reopened, Reserved
+from router.model.facts import Ended, Entry, Idempotency, Queued, Received, Reopened, Reserved
 from router.model.lead import Lead
 
 _SLICE = 2_000
@@ -229,7 +229,7 @@ class MemoryLedger:
     async def facts_after(self, seq: int) -> AsyncIterator[list[tuple[int, Entry]]]:
         """Every fact after `seq`, in slices."""
         while seq < len(self._entries):
-            entries = [self._read(number) for number in range(seq + 1, min(seq + _SLICE, len(self._entries)) + 1)]
+            entries = [self._read_keyed(number) for number in range(seq + 1, min(seq + _SLICE, len(self._entries)) + 1)]
             seq += len(entries)
             yield entries
 
@@ -238,6 +238,14 @@ class MemoryLedger:
         if isinstance(entry.fact, Received | Reopened) and (row := self._leads.get(entry.fact.lead_id)):
             return seq, replace(entry, lead=row.lead)
         return seq, entry
+
+    def _read_keyed(self, seq: int) -> tuple[int, Entry]:
+        """The entry with the Idempotency-Key that stands beside a Received."""
+        _, entry = self._read(seq)
+        request = self._leads[entry.fact.lead_id].request if isinstance(entry.fact, Received) else None
+        if request is None or request.key is None or request.body_sha256 is None:
+            return seq, entry
+        return seq, replace(entry, idempotency=Idempotency(key=request.key, body_sha256=request.body_sha256))
 
     async def entries_of(self, lead_id: str) -> list[tuple[int, Entry]]:
         """Every fact of a lead, oldest first."""

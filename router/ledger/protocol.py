@@ -108,7 +108,8 @@ class Ledger(Protocol):
         """
 
     def facts_after(self, seq: int) -> AsyncIterator[list[tuple[int, Entry]]]:
-        """Every fact after `seq`, oldest first, in slices; a `Received` has its lead back (none once forgotten).
+        """Every fact after `seq`, oldest first, in slices; a `Received` has its lead and its
+        Idempotency-Key back (none once forgotten).
 
         Raises LedgerDamaged where the chain does not hold.
         """

@@ -21,7 +21,7 @@ from router.ledger.anchor import EMPTY, Head
 from router.ledger.chain import SALT_BYTES, envelope, link, personal_digest
 from router.ledger.protocol import FoundLead, KnownRequest, LedgerDamaged
 from router.model.codes import LeadStatus
-from router.model.facts import AnyFact, Ended, Entry, Queued, Received, Reopened, Reserved
+from router.model.facts import AnyFact, Ended, Entry, Idempotency, Queued, Received, Reopened, Reserved
 from router.model.lead import Lead
 
 DATABASE_FILE: Final = "ledger.sqlite3"
@@ -313,15 +313,16 @@ def read_slice(connection: sqlite3.Connection, after: Head, rows_max: int) -> tu
     The chain is followed through the slice and compared at its end: that is as good, and the hashes need not be read.
     """
     rows = connection.execute(
-        "SELECT f.at_ns, f.lead_id, f.digest, f.body, b.body, b.salt FROM facts AS f"
+        "SELECT f.at_ns, f.lead_id, f.digest, f.body, b.body, b.salt, l.idem_key, l.body_sha256 FROM facts AS f"
         " LEFT JOIN lead_bodies AS b ON b.seq = f.seq AND f.digest IS NOT NULL"
+        " LEFT JOIN leads AS l ON l.seq = f.seq AND f.digest IS NOT NULL"
         " WHERE f.seq > ? ORDER BY f.seq LIMIT ?",
         (after.seq, rows_max),
     )
     entries: list[tuple[int, Entry]] = []
     seq, value = after.seq, after.hash
     try:
-        for at_ns, lead_id, digest, body, lead_body, salt in rows:
+        for at_ns, lead_id, digest, body, lead_body, salt, idem_key, body_sha256 in rows:
             seq += 1
             fact = _decode_fact(body)
             value = link(value, envelope(seq, at_ns, type(fact).__name__, lead_id, digest, body))
@@ -332,7 +333,8 @@ def read_slice(connection: sqlite3.Connection, after: Head, rows_max: int) -> tu
                 lead = _decode_lead(lead_body)
             elif isinstance(fact, Reopened):
                 lead = read_lead(connection, fact.lead_id)
-            entries.append((seq, Entry(at_ns=at_ns, fact=fact, lead=lead)))
+            keyed = Idempotency(key=idem_key, body_sha256=body_sha256) if idem_key is not None else None
+            entries.append((seq, Entry(at_ns=at_ns, fact=fact, lead=lead, idempotency=keyed)))
     except (msgspec.MsgspecError, TypeError, ValueError, struct.error):  # columns that we never wrote
         raise damaged_facts(seq, seq) from None
     if hash_at(connection, seq) != value:

@@ -71,6 +71,15 @@ async def test_a_reopened_lead_comes_back_with_its_lead(restart: Make) -> None:
     assert [entry.lead for _, entry in await all_facts(ledger)] == [None, None, None]
 
 
+async def test_a_received_comes_back_with_its_key(restart: Make) -> None:
+    """A fold after a restart knows the Idempotency-Key a lead was taken with: the state holds repeats by it."""
+    ledger = await restart()
+    entries = [received(1, key="k1"), received(2), reserved(1)]
+    await ledger.append(entries)
+    ledger = await restart()
+    assert [entry.idempotency for _, entry in await all_facts(ledger)] == [entries[0].idempotency, None, None]
+
+
 async def test_appending_nothing_is_durable_at_once(restart: Make) -> None:
     """An empty append resolves with the present head and writes nothing."""
     ledger = await restart()
