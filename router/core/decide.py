@@ -75,13 +75,12 @@ def choose(
     """
     board = standings.board
     covering = board.covering(lead)
-    passing = board.passing(lead, covering) if covering else 0
-    left = passing
+    left = passing = board.passing(lead, covering) if covering else 0
     for buyer_id in offered:
         left ^= left & board.buyer_masks.get(buyer_id, 0)
     blocked: dict[str, int] = {}
     details: dict[str, tuple[str, str]] = {}
-    if left:
+    if left and board.aged:
         for code, refused in board.ageing(lead, moment.at_ns, released_at_ns):
             old = left & refused
             if old:
@@ -92,7 +91,7 @@ def choose(
         if stopped:
             left ^= stopped
             _note(standings, stopped, blocked, details)
-    if left & board.deduped and not lead.test:
+    if board.deduped and left & board.deduped and not lead.test:
         twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
         if twice:
             left ^= twice

@@ -22,7 +22,7 @@ from router.core.rules.static import (
     seller_key,
     source_allowed,
 )
-from router.model.lead import Lead, Value
+from router.model.lead import Lead
 from router.terms.book import Book, ContractPlan
 from router.terms.schema import Criterion, FieldRule, Method, Scalar
 
@@ -123,22 +123,19 @@ class FieldTests:
         self.min.seal()
         self.max.seal()
 
-    def refused(self, value: Value | None) -> int:
-        """The contracts that refuse a lead with this value."""
-        if value is None:
-            return self.missing
-        refused = 0
-        if self.pickers:
-            known = self.bool_picks if value is True or value is False else self.picks
-            refused = self.pickers ^ known.get(value, 0)  # type: ignore[call-overload]
+    def row(self) -> "_Row":
+        """All of it as one tuple, which the loop over a lead's fields unpacks."""
         low, high = self.min, self.max
-        if isinstance(value, str):  # text is never within a number's bounds
-            return refused | low.all | high.all
-        if low.all:
-            refused |= low.masks[bisect_right(low.limits, value)]
-        if high.all:
-            refused |= high.masks[bisect_left(high.limits, value)]
-        return refused
+        text = low.all | high.all  # text is never within a number's bounds
+        return (
+            self.name, self.missing, self.pickers, self.picks, self.bool_picks, text,
+            low.limits, low.masks, high.limits, high.masks,
+        )  # fmt: skip
+
+
+_Row = tuple[
+    str, int, int, dict[Scalar, int], dict[bool, int], int, list[float | int], list[int], list[float | int], list[int]
+]
 
 
 class ConsentTests:
@@ -350,15 +347,15 @@ class Board:
             if slow:
                 self.slow[rank] = tuple(slow)
         self._required = tuple(self._group(required).items())
-        self._tests = tuple(tests.values())
         self._consent.seal()
         self._max_age.seal()
         self._within.seal()
-        for test in self._tests:
+        for test in tests.values():
             test.seal()
+        self._rows = tuple(test.row() for test in tests.values())
         for index in self._covers.values():
             index.seal()
-        self._aged = self._max_age.all | self._within.all
+        self.aged = self._max_age.all | self._within.all
         self._slow_mask = _mask(self.slow, self.size)
         self._sources: dict[str, int] = {}
 
@@ -414,8 +411,18 @@ class Board:
         for name, mask in self._required:
             if name not in fields:
                 refused |= mask
-        for test in self._tests:
-            refused |= test.refused(fields.get(test.name))
+        for name, missing, pickers, picks, bool_picks, text, lows, low_masks, highs, high_masks in self._rows:
+            value = fields.get(name)
+            if value is None:
+                refused |= missing
+            elif isinstance(value, str):
+                refused |= (pickers ^ picks.get(value, 0)) | text
+            elif isinstance(value, bool):
+                refused |= pickers ^ bool_picks.get(value, 0)
+                refused |= low_masks[bisect_right(lows, value)] | high_masks[bisect_left(highs, value)]
+            else:
+                refused |= pickers ^ picks.get(value, 0)
+                refused |= low_masks[bisect_right(lows, value)] | high_masks[bisect_left(highs, value)]
         left ^= left & refused
         slow = left & self._slow_mask
         return left ^ self._refused_slowly(lead, slow) if slow else left
@@ -423,10 +430,8 @@ class Board:
     def _refused_slowly(self, lead: Lead, slow: int) -> int:
         return sum(1 << rank for rank in bits(slow) if not all(test(lead) for test in self.slow[rank]))
 
-    def ageing(self, lead: Lead, at_ns: int, released_at_ns: int) -> tuple[tuple[str, int], ...]:
+    def ageing(self, lead: Lead, at_ns: int, released_at_ns: int) -> tuple[tuple[str, int], tuple[str, int]]:
         """The contracts whose `max_lead_age` and whose `deliver_within` refuse the lead at a moment, by code."""
-        if not self._aged:
-            return ()
         return (
             ("lead_too_old", self._max_age.refused(at_ns - lead.submitted_at_ns)),
             ("too_late", self._within.refused(at_ns - released_at_ns)),

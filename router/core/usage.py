@@ -30,11 +30,14 @@ class Usage(Struct, omit_defaults=True):
         """A reservation was taken at an instant for an amount."""
         self.leads_total += 1
         self.spend_total += amount
-        self._adjust(at_ns, amount)
-        if not self.at or at_ns >= self.at[-1]:
-            self.at.append(at_ns)
+        if self.sums:
+            self._adjust(at_ns, amount)
+        at = self.at
+        if not at or at_ns >= at[-1]:
+            at.append(at_ns)
             self.amount.append(amount)
-            self._prune(at_ns)
+            if at[0] < at_ns - KEPT_NS - NS_DAY:
+                self._prune(at_ns)
             return
         place = bisect_right(self.at, at_ns)
         insort(self.at, at_ns)
@@ -98,7 +101,5 @@ class Usage(Struct, omit_defaults=True):
 
     def _prune(self, at_ns: int) -> None:
         """Forget what no window can reach, in big steps so that each costs little; the last entry always stays."""
-        if self.at[0] >= at_ns - KEPT_NS - NS_DAY:
-            return
         old = min(bisect_left(self.at, at_ns - KEPT_NS), len(self.at) - 1)
         del self.at[:old], self.amount[:old]

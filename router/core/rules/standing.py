@@ -65,9 +65,9 @@ def rules_for(plan: ContractPlan) -> tuple[StandingRule, ...]:
     return tuple(rule for rule, speaks in named if speaks)
 
 
-def counts_itself(plan: ContractPlan) -> bool:
-    """Whether a contract's own sales can change what stands against it (its buyer's are another matter)."""
-    return bool(plan.caps) or plan.rate is not None or plan.ramp is not None or plan.terms.pacing == "even"
+def is_restless(plan: ContractPlan) -> bool:
+    """Whether any sale may change what stands against a contract: caps do so only at their edge, these at any time."""
+    return plan.rate is not None or plan.ramp is not None or plan.terms.pacing == "even"
 
 
 def lifecycle_rule(plan: ContractPlan, _state: State, moment: Moment, _price: int) -> Iterator[Finding]:
