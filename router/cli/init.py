@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         return DONE
     print(
         f"{target} holds a starter configuration: router.toml, lead_types, sources, buyers, coverage, systemd.\n\n"
-        "Next:\n"
+        "The tokens in it are public, for trying things out: replace them.\n\nNext:\n"
         f"  lead-router token new --operator you     a token for yourself, into {target}/router.toml\n"
         f"  lead-router check --config {target}      every error at once, with the mend\n"
         f"  lead-router serve --config {target}      when check finds none\n\n"
