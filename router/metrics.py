@@ -78,7 +78,7 @@ class Metrics:
         self._refused.labels(code).inc()
 
     def decided(self, seconds: float) -> None:
-        """A decision was made."""
+        """A decision was made; `seconds` is how long the choosing took."""
         self._decisions.observe(seconds)
 
     def delivery_settled(self, contract_id: str, outcome: str, *, late: bool) -> None:

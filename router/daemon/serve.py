@@ -36,7 +36,7 @@ from router.engine.proof import Proof
 from router.ledger.protocol import LedgerError
 from router.ledger.sqlite import SqliteLedger
 from router.metrics import Metrics
-from router.model.facts import Attempted
+from router.model.facts import Attempted, Settled
 from router.model.times import NS_S
 from router.terms.compile import compile_book
 from router.terms.problems import Problem
@@ -141,6 +141,8 @@ class Daemon:
         )
         self._engine.on_ended = self._lead_ended
         self._engine.on_attempt = self._attempted
+        self._engine.journal.on_decided = lambda took_ns: self._metrics.decided(took_ns / NS_S)
+        self._engine.journal.on_settled = self._settled
         self._controls = Controls(self._engine, lambda: read_candidate(config_dir, state_dir))
         site = build_site(self._engine, self._controls, Proof(self._engine), self._metrics, version=_version())
         connections_max = book.router.server.connections_max
@@ -268,6 +270,9 @@ class Daemon:
             took_ms=fact.took_ms,
             request_sha256=fact.request_sha256,
         )
+
+    def _settled(self, held: Held, fact: Settled) -> None:
+        self._metrics.delivery_settled(held.contract_id, fact.outcome, late=fact.late)
 
     def _connections_max(self, lane: str) -> int:
         buyer = self._engine.book.buyers.get(lane)

@@ -16,7 +16,7 @@ from router.clock import Clock
 from router.core.calendar import Calendar
 from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
-from router.core.state import Identity, State
+from router.core.state import Held, Identity, State
 from router.dispatch import Job
 from router.ledger.protocol import Ledger, LedgerError, LedgerFull
 from router.model.facts import (
@@ -67,6 +67,8 @@ class Journal:
         self.on_ended: Callable[[list[str]], None] = lambda _: None
         self.on_reopened: Callable[[str], None] = lambda _: None
         self.on_folded: Callable[[], None] = lambda: None
+        self.on_decided: Callable[[int], None] = lambda _: None  # nanoseconds it took
+        self.on_settled: Callable[[Held, Settled], None] = lambda _, __: None
         self._calendar = Calendar()
         self._steady_base_ns = 0
         self._unwritten: deque[tuple[asyncio.Future[int], Sequence[Entry]]] = deque()
@@ -133,8 +135,9 @@ class Journal:
         batch.entries.append(entry)
         if isinstance(fact, Reserved):
             self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight.get(fact.buyer_id, 0))
-        elif held is not None:
+        elif held is not None and isinstance(fact, Settled):
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
+            self.on_settled(held, fact)
         elif isinstance(fact, (Paused, Resumed)):
             self.live.told(fact, fact.id, fact.id, 0)
         elif isinstance(fact, Deposited):

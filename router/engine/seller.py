@@ -110,7 +110,9 @@ class Seller:
         if by != "queue" and batch.moment.at_ns >= deadline_of(lead, self._journal.book):
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
             return
+        began_ns = self._journal.clock.mono_ns()
         choice, standings = self._choose(lead, batch.moment)
+        self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
         if by is None or choice.winners:
             self._journal.note(batch, decided_fact(choice, self._journal.state, lead.lead, by))
         if choice.winners:

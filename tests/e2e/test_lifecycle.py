@@ -138,6 +138,16 @@ async def test_killed_it_goes_on_with_every_acknowledged_lead(tmp_path: Path, cl
             assert (await give(client, running.intake, **keyed))[1] == taken[0]
             assert len(buyer.ids) == 3
             assert (await give(client, running.intake))[1]["status"] == "sold"
+            async with client.get(f"{running.admin}/metrics") as metrics:
+                text = await metrics.text()
+            for line in (
+                'lead_router_deliveries_total{contract="bright-tx",outcome="accepted"} 1.0',
+                'lead_router_attempt_seconds_count{outcome="accepted"} 1.0',
+                'lead_router_leads_total{source="web",status="sold"} 1.0',
+                "lead_router_decision_seconds_count 1.0",
+                "lead_router_in_doubt_deliveries 3.0",
+            ):
+                assert line in text
             assert await running.stop() == 0
 
 
