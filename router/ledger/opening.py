@@ -7,13 +7,16 @@
     there      behind the facts  fine: a crash came between a commit and its anchor
     there      ahead             refused: the facts in between are missing
     there      another hash      refused: history was edited or replaced
+    damaged                      refused
 
-`--accept-loss` goes on from what there is, and notes the loss in the ledger. A database that cannot be read at all is
-set aside, never deleted.
+Looking is done on a connection that cannot write, so that what is refused stays as it was found, the write-ahead log
+included. With `--accept-loss` the old files are kept beside the new ones if anything had to be left behind, and the
+ledger notes the loss.
 """
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -27,41 +30,56 @@ from router.ledger.protocol import (
     LedgerFull,
     LedgerLocked,
 )
+from router.ledger.salvage import salvage
 
 #: Facts at the end whose chain is followed at every start; the rest is for `verify`, and for the fold that reads it.
 CHECKED_FACTS_MAX: Final = 100_000
+#: Ledgers up to this size have all their pages looked over at every start (about 0.4 s for a million facts).
+CHECKED_BYTES_MAX: Final = 1024 * 1024 * 1024
 _ACCEPT: Final = "restore the state directory from a backup, or start with --accept-loss to go on without them"
 
 
 def open_writer(state_dir: Path, *, accept_loss: bool, now_ns: int) -> sqlite3.Connection:
-    """The writer's connection to a ledger that is in order (or whose loss is accepted and noted); the anchor is there.
+    """The writer's connection to a ledger that is in order, or whose loss is accepted and noted; the anchor is there.
 
     Raises LedgerBehindAnchor, LedgerDamaged, LedgerLocked, LedgerFull, LedgerBroken.
     """
     path = state_dir / tables.DATABASE_FILE
-    anchor, problem = _anchored(state_dir)
-    if problem is None and anchor and anchor.seq and not _has_bytes(path):
-        problem = behind(path, anchor, EMPTY)
-    if problem and not accept_loss:
-        raise problem
-    if not _has_bytes(path):
-        _begin(state_dir)
     try:
-        connection = tables.connect_writer(path)
+        problem = inspect(state_dir, thorough=accept_loss)
+        if problem and not accept_loss:
+            raise problem
+        if problem:
+            return _accept(state_dir, problem, now_ns)
+        if not (state_dir / ANCHOR_FILE).exists():
+            write_anchor(state_dir, EMPTY)
+        return _connect(path)
     except sqlite3.Error as error:
-        return _unreadable(state_dir, translated(path, error), accept_loss=accept_loss, now_ns=now_ns)
+        raise translated(path, error) from error
+
+
+def inspect(state_dir: Path, *, thorough: bool) -> LedgerError | None:
+    """What is wrong with the ledger, if anything; changes nothing. `thorough` reads every fact as a fold would.
+
+    Raises sqlite3.Error or LedgerDamaged for what accepting a loss would not help.
+    """
+    path = state_dir / tables.DATABASE_FILE
     try:
-        tables.create_tables(connection)
-        head = tables.read_head(connection)
-        problem = problem or judge(connection, path, anchor, head) or _look_over(connection, path)
-        _settle(connection, state_dir, anchor, head, problem, accept_loss=accept_loss, now_ns=now_ns)
+        anchor = read_anchor(state_dir)
+    except LedgerDamaged as error:
+        return error
+    if not path.exists() or path.stat().st_size == 0:
+        return behind(path, anchor, EMPTY) if anchor and anchor.seq else None
+    try:
+        with closing(tables.connect_reader(path)) as connection:
+            tables.check_version(connection)
+            head = tables.read_head(connection)
+            return judge(connection, path, anchor, head) or _look_over(connection, path, thorough=thorough)
     except sqlite3.Error as error:
-        connection.close()
-        return _unreadable(state_dir, translated(path, error), accept_loss=accept_loss, now_ns=now_ns)
-    except BaseException:
-        connection.close()
+        problem = translated(path, error)
+        if isinstance(problem, LedgerDamaged):
+            return problem
         raise
-    return connection
 
 
 def judge(connection: sqlite3.Connection, path: Path, anchor: Head | None, head: Head) -> LedgerError | None:
@@ -78,13 +96,16 @@ def judge(connection: sqlite3.Connection, path: Path, anchor: Head | None, head:
     return None
 
 
-def _look_over(connection: sqlite3.Connection, path: Path) -> LedgerError | None:
-    """What can be seen in a second: whether pages are in order, and whether the youngest facts are what was written."""
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
+def _look_over(connection: sqlite3.Connection, path: Path, *, thorough: bool) -> LedgerError | None:
+    """Whether pages are in order and facts are what was written: as far as a second allows, or `thorough`."""
+    small = path.stat().st_size <= CHECKED_BYTES_MAX
+    if (small or thorough) and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         return LedgerDamaged(f"{path} is damaged: {found}", hint=_ACCEPT)
     try:
-        tables.check_chain(connection, CHECKED_FACTS_MAX)
+        if thorough:
+            tables.read_through(connection)
+        else:
+            tables.check_chain(connection, CHECKED_FACTS_MAX)
     except LedgerDamaged as error:
         return error
     return None
@@ -122,57 +143,81 @@ def translated(path: Path, error: sqlite3.Error) -> LedgerError:
     return LedgerBroken(f"{path}: {error}", hint="look at the disk, the file's owner and the system log")
 
 
-def _anchored(state_dir: Path) -> tuple[Head | None, LedgerError | None]:
-    try:
-        return read_anchor(state_dir), None
-    except LedgerDamaged as error:
-        return None, error
+# -------------------------------------------------------------------------------------------------- accepting a loss
 
 
-def _settle(
-    connection: sqlite3.Connection,
-    state_dir: Path,
-    anchor: Head | None,
-    head: Head,
-    problem: LedgerError | None,
-    *,
-    accept_loss: bool,
-    now_ns: int,
-) -> None:
-    """Refuse what is not in order, or note the loss and anchor what there is."""
-    if problem and not accept_loss:
-        raise problem
-    if problem:
-        tables.record_loss(connection, now_ns, anchor.seq if anchor else 0, head.seq, str(problem))
-        snapshots.delete_all(state_dir)
-    if problem or anchor is None:
-        write_anchor(state_dir, head)
-
-
-def _begin(state_dir: Path) -> None:
-    """The files of a new ledger, readable by nobody else; a log without its database is set aside."""
-    _set_aside(state_dir, 0)
+def _accept(state_dir: Path, problem: LedgerError, now_ns: int) -> sqlite3.Connection:
+    """Go on from what there is: as it stands if that holds by itself, else from what can be salvaged."""
+    path = state_dir / tables.DATABASE_FILE
+    anchor_seq = problem.anchor_seq if isinstance(problem, LedgerBehindAnchor) else _anchor_seq(state_dir)
     snapshots.delete_all(state_dir)
-    os.close(os.open(state_dir / tables.DATABASE_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    if not (state_dir / ANCHOR_FILE).exists():
-        write_anchor(state_dir, EMPTY)
+    connection = _connect(path) if _holds(path) else _salvaged(state_dir, anchor_seq, now_ns)
+    try:
+        head = tables.read_head(connection)
+        connection.execute("INSERT INTO losses VALUES (?, ?, ?, ?)", (now_ns, anchor_seq, head.seq, str(problem)))
+        write_anchor(state_dir, head)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _unreadable(state_dir: Path, problem: LedgerError, *, accept_loss: bool, now_ns: int) -> sqlite3.Connection:
-    """A database that cannot be read: refuse; or, if only damaged and the loss is accepted, set it aside and begin."""
-    if not accept_loss or not isinstance(problem, LedgerDamaged):
-        raise problem
-    _set_aside(state_dir, now_ns)
-    return open_writer(state_dir, accept_loss=True, now_ns=now_ns)
+def _anchor_seq(state_dir: Path) -> int:
+    try:
+        anchor = read_anchor(state_dir)
+    except LedgerDamaged:
+        return 0
+    return anchor.seq if anchor else 0
 
 
-def _set_aside(state_dir: Path, now_ns: int) -> None:
-    """Rename the database's files; what is there may still be worth something to somebody."""
-    for suffix in ("", "-wal", "-shm"):
-        path = state_dir / (tables.DATABASE_FILE + suffix)
-        if path.exists() and (suffix or path.stat().st_size):
-            path.rename(path.with_name(f"{path.name}.damaged-{now_ns}"))
+def _holds(path: Path) -> bool:
+    """Whether the database, whatever its anchor says, can be read from beginning to end."""
+    if not path.exists():
+        return False
+    try:
+        with closing(tables.connect_reader(path)) as connection:
+            return _look_over(connection, path, thorough=True) is None
+    except sqlite3.Error:
+        return False
 
 
-def _has_bytes(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
+def _salvaged(state_dir: Path, anchor_seq: int, now_ns: int) -> sqlite3.Connection:
+    """A new ledger with what can be believed of the old one, whose files are set aside and never deleted."""
+    path = state_dir / tables.DATABASE_FILE
+    aside = f"damaged-{now_ns}"
+    for suffix in ("-shm", "-wal", ""):
+        if (each := path.with_name(path.name + suffix)).exists():
+            each.rename(path.with_name(f"{path.name}.{aside}{suffix}"))
+    connection = _connect(path)
+    try:
+        with closing(tables.connect_reader(path.with_name(f"{path.name}.{aside}"))) as old:
+            connection.execute("BEGIN IMMEDIATE")
+            salvage(old, connection, last_seq=_last_seq(old, anchor_seq), now_ns=now_ns)
+            connection.commit()
+    except sqlite3.Error:  # nothing of it can be read
+        connection.rollback()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _last_seq(old: sqlite3.Connection, anchor_seq: int) -> int:
+    """The highest number a fact may have; where SQLite cannot tell, what the anchor knew."""
+    try:
+        last: int | None = old.execute("SELECT max(seq) FROM facts").fetchone()[0]
+    except sqlite3.DatabaseError:
+        last = 0
+    return max(last or 0, anchor_seq)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """The writer's connection, on a file that nobody else can read, with its tables."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = tables.connect_writer(path)
+    try:
+        tables.create_tables(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -139,18 +139,22 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Create the schema, all or nothing, unless it is there. Raises LedgerDamaged for a schema we do not know."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == SCHEMA_VERSION:
-        return
-    if version != 0:
+def check_version(connection: sqlite3.Connection) -> int:
+    """The schema's version; 0 if there is none yet. Raises LedgerDamaged for one that we do not know."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, SCHEMA_VERSION):
         raise LedgerDamaged(
             f"the ledger has schema version {version}; this program knows {SCHEMA_VERSION}",
             hint="run the version of lead-router that wrote it, or a newer one",
         )
-    schema = files("router.ledger").joinpath("schema.sql").read_text("utf-8")
-    connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
+    return version
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create the schema, all or nothing, unless it is there. Raises LedgerDamaged for a schema we do not know."""
+    if check_version(connection) == 0:
+        schema = files("router.ledger").joinpath("schema.sql").read_text("utf-8")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
 
 
 def read_head(connection: sqlite3.Connection) -> Head:
@@ -165,11 +169,6 @@ def hash_at(connection: sqlite3.Connection, seq: int) -> bytes | None:
         return EMPTY.hash
     row = connection.execute("SELECT hash FROM facts WHERE seq = ?", (seq,)).fetchone()
     return row[0] if row else None
-
-
-def record_loss(connection: sqlite3.Connection, at_ns: int, anchor_seq: int, head_seq: int, what: str) -> None:
-    """Note a loss that the operator accepted."""
-    connection.execute("INSERT INTO losses VALUES (?, ?, ?, ?)", (at_ns, anchor_seq, head_seq, what))
 
 
 # ---------------------------------------------------------------------------------------------------------- writing
@@ -340,6 +339,15 @@ def read_slice(connection: sqlite3.Connection, after: Head, rows_max: int) -> tu
     if hash_at(connection, seq) != value:
         raise damaged_facts(after.seq + 1, seq)
     return entries, Head(seq, value)
+
+
+def read_through(connection: sqlite3.Connection) -> None:
+    """Read every fact as a fold would. Raises LedgerDamaged where the chain does not hold."""
+    at = EMPTY
+    while True:
+        entries, at = read_slice(connection, at, 2_000)
+        if not entries:
+            return
 
 
 def check_chain(connection: sqlite3.Connection, facts_max: int) -> None:

@@ -33,9 +33,15 @@ class Worker(aiosqlite.Connection):
 
     @classmethod
     async def start(cls, connect: Callable[[], Sql]) -> "Worker":
-        """A thread with the connection that `connect` makes on it."""
+        """A thread with the connection that `connect` makes on it. Raises what `connect` raises, the thread gone."""
         worker = cls(connect, iter_chunk_size=1)
-        await worker
+        thread = worker._thread
+        thread.daemon = True  # a process that gives up must be able to end
+        try:
+            await worker
+        except BaseException:
+            thread.join()  # aiosqlite has told it to stop; it must not outlive the loop it reports to
+            raise
         return worker
 
     async def run(self, work: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
