@@ -114,6 +114,7 @@ def test_no_router_toml_and_no_directory(config: Path) -> None:
 
 def test_lists_of_postal_codes_are_read_once_by_their_name(config: Path) -> None:
     """Also those of `exclude`; links may lead inside the directory, not out of it."""
+    (config / "coverage").mkdir(exist_ok=True)
     (config / "coverage" / "a.csv").write_text("78701\n")
     (config / "coverage" / "b.csv").symlink_to(config / "coverage" / "a.csv")
     (config / "coverage" / "out.csv").symlink_to("/etc/hostname")

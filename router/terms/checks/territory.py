@@ -13,7 +13,7 @@ from router.terms.schema import Contract, Terms
 _PAIRS_MAX: Final = 20
 _MEETINGS_MAX: Final = 500_000
 _STATES_SHOWN_MAX: Final = 6
-_HINT: Final = "`lead-router coverage gaps` lists them"
+_HINT: Final = "Leads from there stay unsold: find a buyer for them, or live with it"
 
 
 def judge_coverage(page: Page, contract: Contract, terms: Terms) -> Coverage | None:
