@@ -68,11 +68,13 @@ def inspect(state_dir: Path, *, thorough: bool) -> LedgerError | None:
         anchor = read_anchor(state_dir)
     except LedgerDamaged as error:
         return error
+    nothing = behind(path, anchor, EMPTY) if anchor and anchor.seq else None
     if not path.exists() or path.stat().st_size == 0:
-        return behind(path, anchor, EMPTY) if anchor and anchor.seq else None
+        return nothing
     try:
         with closing(tables.connect_reader(path)) as connection:
-            tables.check_version(connection)
+            if tables.check_version(connection) == 0:
+                return nothing
             head = tables.read_head(connection)
             return judge(connection, path, anchor, head) or _look_over(connection, path, thorough=thorough)
     except sqlite3.Error as error:

@@ -69,19 +69,20 @@ Progress = Callable[[int, int], None]  # facts done, facts in all
 def verify(state_dir: Path, *, progress: Progress | None = None) -> Report:
     """Check the ledger in `state_dir`. Damage is in the report; only what keeps us from looking is raised.
 
-    Raises LedgerBroken when the files cannot be read for another reason than damage.
+    Raises LedgerBroken when the files cannot be read for another reason than damage, LedgerDamaged for a ledger that a
+    later version of the program wrote.
     """
     report = Report()
     path = state_dir / tables.DATABASE_FILE
     anchor = _read_anchor(state_dir, report)  # before the facts: a daemon that runs only moves both forward
     if not path.exists():
-        if anchor and anchor.seq:
-            report.add(None, str(opening.behind(path, anchor, EMPTY)))
-        elif anchor is None:
-            report.add(None, f"there is no ledger in {state_dir}")
+        _report_nothing(path, anchor, report)
         return report
     try:
         with contextlib.closing(tables.connect_reader(path)) as connection:
+            if tables.check_version(connection) == 0:
+                _report_nothing(path, anchor, report)
+                return report
             connection.execute("BEGIN")  # one view of everything
             _check_pages(connection, report)
             _check_facts(connection, report, progress)
@@ -100,6 +101,14 @@ def verify(state_dir: Path, *, progress: Progress | None = None) -> Report:
             " cannot be told"
         )
     return report
+
+
+def _report_nothing(path: Path, anchor: Head | None, report: Report) -> None:
+    """There is no database, or no table in it: fine only if there never was a fact."""
+    if anchor and anchor.seq:
+        report.add(None, str(opening.behind(path, anchor, EMPTY)))
+    elif anchor is None:
+        report.add(None, f"there is no ledger in {path.parent}")
 
 
 def _read_anchor(state_dir: Path, report: Report) -> Head | None:
