@@ -65,12 +65,18 @@ class Metrics:
             buckets=_ATTEMPT_BUCKETS,
         )
         self._levels = _Levels(registry)
+        self._lead_children: dict[
+            tuple[str, str], Counter
+        ] = {}  # finding a child by its labels costs more than counting
         self.lead_counts: dict[str, int] = {}
         self.delivery_counts: dict[str, int] = {}
 
     def lead_ended(self, source_id: str, status: str) -> None:
         """A lead came to an end, for now."""
-        self._leads.labels(source_id, status).inc()
+        child = self._lead_children.get((source_id, status))
+        if child is None:
+            child = self._lead_children[source_id, status] = self._leads.labels(source_id, status)
+        child.inc()
         self.lead_counts[status] = self.lead_counts.get(status, 0) + 1
 
     def refused(self, code: str) -> None:
