@@ -51,13 +51,15 @@ def tls_context(extra_ca: str | None = None) -> ssl.SSLContext:
 class Attempt:
     """What is known about one attempt while it runs."""
 
-    __slots__ = ("connection", "dial", "secure", "written")
+    __slots__ = ("connection", "dial", "payload", "peer", "secure", "written")
 
     def __init__(self) -> None:
         self.dial = Dial()
         self.secure = False
         self.written = False  # from right before the first byte is handed over
         self.connection: Connection | None = None
+        self.peer = ""
+        self.payload: StreamReader | None = None  # the body, from when the head has come
 
 
 class AiohttpTransport:
@@ -162,34 +164,49 @@ class AiohttpTransport:
 
 
 async def _in_time(lane: Lane, origin: Origin, request: HttpRequest, data: bytes, attempt: Attempt) -> HttpResponse:
-    """The exchange inside its two bounds. Raises TimeoutError and whatever aiohttp and the system raise."""
+    """The exchange inside its two bounds. Raises TimeoutError and whatever aiohttp and the system raise.
+
+    The bounds are a time-out of the connector's, which costs nothing when a connection is there, and one timer.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + request.timeout_ns / NS_S
     CURRENT_DIAL.set(attempt.dial)
-    async with asyncio.timeout_at(min(end, loop.time() + request.connect_timeout_ns / NS_S)) as bound:
-        connection = attempt.connection = await lane.connection(origin, attempt.dial)
-        bound.reschedule(end)
-        protocol, transport = connection.protocol, connection.transport
-        assert protocol is not None
-        assert transport is not None
-        protocol.set_response_params(
-            skip_payload=request.method == "HEAD",
-            read_until_eof=True,
-            auto_decompress=False,
-            read_bufsize=BODY_MAX,
-            max_line_size=_HEAD_LINE_MAX,
-            max_field_size=_HEAD_LINE_MAX,
-            max_headers=_HEADERS_MAX,
-        )
+    bound_ns = min(request.timeout_ns, request.connect_timeout_ns)
+    connection, attempt.peer = await lane.connection(origin, attempt.dial, bound_ns)
+    attempt.connection = connection
+    protocol, transport = connection.protocol, connection.transport
+    assert protocol is not None
+    assert transport is not None
+    protocol.set_response_params(
+        skip_payload=request.method == "HEAD",
+        read_until_eof=True,
+        auto_decompress=False,
+        read_bufsize=BODY_MAX,
+        max_line_size=_HEAD_LINE_MAX,
+        max_field_size=_HEAD_LINE_MAX,
+        max_headers=_HEADERS_MAX,
+    )
+    timer = loop.call_at(end, _give_up, protocol, attempt)
+    try:
         attempt.written = True
         transport.write(data)
         return await _answer(protocol, transport, attempt)
+    finally:
+        timer.cancel()
+
+
+def _give_up(protocol: ResponseHandler, attempt: Attempt) -> None:
+    """The time is over: wake whoever reads the head or the body."""
+    error = TimeoutError()
+    protocol.set_exception(error)
+    if attempt.payload is not None:
+        attempt.payload.set_exception(error)
 
 
 async def _answer(protocol: ResponseHandler, transport: asyncio.Transport, attempt: Attempt) -> HttpResponse:
     """Read the answer; the connection is kept for the next attempt only after a whole one."""
-    peer = _peer(transport)
     message, payload = await _final_message(protocol)
+    attempt.payload = payload
     if payload.is_eof():
         body, whole = await _body(payload)
     else:
@@ -202,11 +219,11 @@ async def _answer(protocol: ResponseHandler, transport: asyncio.Transport, attem
     return HttpResponse(
         status=message.code,
         headers=tuple(
-            [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in message.raw_headers]
+            [(name.decode("latin-1"), text.decode("utf-8", "replace")) for name, text in message.raw_headers]
         ),
         body=body,
         truncated=not whole,
-        peer=peer,
+        peer=attempt.peer,
     )
 
 
@@ -253,14 +270,6 @@ async def _body(payload: StreamReader) -> tuple[bytes, bool]:
     return b"".join(parts)[:BODY_MAX], size <= BODY_MAX
 
 
-def _peer(transport: asyncio.Transport) -> str:
-    """The address connected to: `203.0.113.9:443`, `[2001:db8::9]:443`."""
-    name = transport.get_extra_info("peername")
-    if not name:
-        return ""
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-
-
 def _failure(error: Exception, attempt: Attempt) -> TransportFailure:
     """What an exception says about the lead: can the buyer have it?"""
     if not attempt.written:
@@ -270,8 +279,7 @@ def _failure(error: Exception, attempt: Attempt) -> TransportFailure:
     protocol = connection.protocol if connection is not None else None
     told = protocol.exception() if protocol is not None else None
     kind, detail = _after_writing(told if isinstance(told, HttpProcessingError) else error)
-    transport = connection.transport if connection is not None else None
-    return TransportFailure(kind=kind, detail=detail, peer=_peer(transport) if transport is not None else "")
+    return TransportFailure(kind=kind, detail=detail, peer=attempt.peer)
 
 
 _STAGE_KIND: Final[dict[str, tuple[FailureKind, str]]] = {

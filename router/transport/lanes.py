@@ -6,13 +6,16 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from msgspec import Struct
 from yarl import URL
 
 from router.model.addresses import literal
+from router.model.times import NS_S
 from router.transport.guard import Dial, GuardedSockets, Policy
 from router.transport.resolver import LaneResolver, LookUps
 
@@ -20,7 +23,7 @@ from router.transport.resolver import LaneResolver, LookUps
 #: closes while we write is a delivery in doubt.
 IDLE_S: Final = 4.0
 ORIGINS_MAX: Final = 64
-_NO_TIMEOUT: Final = aiohttp.ClientTimeout()
+BOUNDS_MAX: Final = 16
 _PLAIN_TARGET = re.compile(r"[!-~]+")
 
 
@@ -30,6 +33,31 @@ class Origin(Struct, frozen=True):
     secure: bool
     host: str  # the Host header
     request: aiohttp.ClientRequest
+
+
+class Line:
+    """What does not change about a connection: its peer, and how to ask the kernel about it."""
+
+    __slots__ = ("_poll", "peer")
+
+    def __init__(self, connection: Connection) -> None:
+        transport = connection.transport
+        assert transport is not None
+        self.peer = _text(transport.get_extra_info("peername"))
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing waits to be read: neither the connection's end nor an answer nobody asked for."""
+        return not self._poll.poll(0)
+
+
+def _text(peer: tuple[str, int] | None) -> str:
+    """`203.0.113.9:443`, `[2001:db8::9]:443`."""
+    if not peer:
+        return ""
+    return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
 
 class Lane:
@@ -50,6 +78,8 @@ class Lane:
         self.busy = 0
         self.retired = False
         self._origins: dict[str, Origin] = {}
+        self._bounds: dict[int, aiohttp.ClientTimeout] = {}  # by nanoseconds; a buyer has one or two
+        self._lines: WeakKeyDictionary[ResponseHandler, Line] = WeakKeyDictionary()
         self._tls = tls
         self.connector = aiohttp.TCPConnector(
             ssl=tls,
@@ -77,16 +107,28 @@ class Lane:
             origin = self._origins[text] = _origin(text)
         return origin
 
-    async def connection(self, origin: Origin, dial: Dial) -> Connection:
-        """A connection on which nothing was ever received that nobody asked for. Raises what aiohttp raises.
+    async def connection(self, origin: Origin, dial: Dial, bound_ns: int) -> tuple[Connection, str]:
+        """A connection on which nothing was ever received that nobody asked for, and its peer's address.
 
         A kept one is given only if it is still open as far as the kernel knows: once something is written to a
-        connection that the other side has closed, nobody can say whether it was read.
+        connection that the other side has closed, nobody can say whether it was read. Raises what aiohttp raises, and
+        TimeoutError when waiting and dialling take longer than `bound_ns`.
         """
+        bound = self._bounds.get(bound_ns)
+        if bound is None:
+            if len(self._bounds) >= BOUNDS_MAX:
+                self._bounds.clear()
+            bound = self._bounds[bound_ns] = aiohttp.ClientTimeout(connect=bound_ns / NS_S)
         while True:
-            connection = await self.connector.connect(origin.request, [], _NO_TIMEOUT)
-            if dial.started != "waiting" or _is_quiet(connection):
-                return connection
+            connection = await self.connector.connect(origin.request, [], bound)
+            protocol = connection.protocol
+            assert protocol is not None
+            line = self._lines.get(protocol)
+            if line is None:
+                line = self._lines[protocol] = Line(connection)
+                return connection, line.peer
+            if line.is_quiet and not protocol.should_close:
+                return connection, line.peer
             connection.close()
 
     async def close(self) -> None:
@@ -104,16 +146,3 @@ def _origin(text: str) -> Origin:
     assert host is not None
     dialled = url if spelled is None else url.with_host(str(spelled))
     return Origin(url.scheme == "https", host, aiohttp.ClientRequest("POST", dialled))
-
-
-def _is_quiet(connection: Connection) -> bool:
-    """Whether a kept connection is open and nothing waits to be read: not its end, nor an answer nobody asked for."""
-    protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None or protocol.should_close:
-        return False
-    sock = transport.get_extra_info("socket")
-    if sock is None or (number := sock.fileno()) < 0:
-        return False
-    poll = select.poll()
-    poll.register(number, select.POLLIN | select.POLLRDHUP)
-    return not poll.poll(0)
