@@ -9,6 +9,7 @@ Thresholds are sorted and bisected, picks are looked up by value; what cannot be
 `not`, ages) is asked of the few candidates that are left. `core.rules.static` says what all this must equal.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -205,10 +206,10 @@ class CoverIndex:
     def __init__(self, size: int) -> None:
         self._size = size
         self._everywhere: list[int] = []
-        self._codes: dict[str, list[int]] = {}
-        self._prefixes: dict[str, list[int]] = {}
-        self._out_codes: dict[str, list[int]] = {}
-        self._out_prefixes: dict[str, list[int]] = {}
+        self._raw: tuple[dict[str, list[int]], ...] = ({}, {}, {}, {})
+        self._codes: dict[str, bytes] = {}
+        self._out_codes: dict[str, bytes] = {}
+        self._width: Final = "H" if size < 1 << 16 else "I"
         self._prefix_masks: dict[str, int] = {}
         self._out_prefix_masks: dict[str, int] = {}
         self.everywhere = 0
@@ -220,12 +221,8 @@ class CoverIndex:
         coverage = plan.coverage
         if coverage.everywhere:
             self._everywhere.append(rank)
-        for table, keys in (
-            (self._codes, coverage.codes),
-            (self._prefixes, coverage.prefixes),
-            (self._out_codes, coverage.excluded_codes),
-            (self._out_prefixes, coverage.excluded_prefixes),
-        ):
+        named = (coverage.codes, coverage.prefixes, coverage.excluded_codes, coverage.excluded_prefixes)
+        for table, keys in zip(self._raw, named, strict=True):
             for key in keys:
                 found = table.get(key)
                 if found is None:
@@ -236,9 +233,19 @@ class CoverIndex:
     def seal(self) -> None:
         """No `add` after this."""
         self.everywhere = _mask(self._everywhere, self._size)
-        self._prefix_masks = {key: _mask(ranks, self._size) for key, ranks in self._prefixes.items()}
-        self._out_prefix_masks = {key: _mask(ranks, self._size) for key, ranks in self._out_prefixes.items()}
-        self._prefixes, self._out_prefixes = {}, {}
+        codes, prefixes, out_codes, out_prefixes = self._raw
+        self._raw = ()
+        self._codes, self._out_codes = self._packed(codes), self._packed(out_codes)
+        self._prefix_masks = {key: _mask(ranks, self._size) for key, ranks in prefixes.items()}
+        self._out_prefix_masks = {key: _mask(ranks, self._size) for key, ranks in out_prefixes.items()}
+
+    def _packed(self, table: dict[str, list[int]]) -> dict[str, bytes]:
+        """The ranks of each code as two bytes each: most of what an index weighs."""
+        width = self._width
+        return {key: array(width, ranks).tobytes() for key, ranks in table.items()}
+
+    def _ranks(self, packed: bytes | None) -> int:
+        return _mask(memoryview(packed).cast(self._width), self._size) if packed else 0
 
     def covering(self, code: str) -> int:
         """The contracts that cover a canonical postal code."""
@@ -250,8 +257,8 @@ class CoverIndex:
         return known
 
     def _merge(self, code: str) -> int:
-        covered = self.everywhere | _mask(self._codes.get(code, ()), self._size)
-        out = _mask(self._out_codes.get(code, ()), self._size)
+        covered = self.everywhere | self._ranks(self._codes.get(code))
+        out = self._ranks(self._out_codes.get(code))
         for end in range(len(code) + 1):
             head = code[:end]
             covered |= self._prefix_masks.get(head, 0)

@@ -1,12 +1,12 @@
 """Checked terms -> the Book. Everything that can be worked out before a lead comes is worked out here.
 
-The version is the SHA-256 of the canonical text of all terms, the coverage they expand to, and the version of the
+The version is a SHA-256 over the canonical text of all terms, the coverage they expand to, and the version of the
 rules themselves: two routers with one version decide alike. That text is what the ledger keeps, so that any past
 decision can be judged again by the Book it was made under (`revive`).
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -60,12 +60,49 @@ def revive(stored: bytes) -> Book:
 
 def _canonical(stored: _Stored) -> bytes:
     """One text for equal terms, whatever order their files were read in. The order of a body's keys is part of it."""
-    plain = {
-        "coverage": msgspec.to_builtins(stored.coverage, order="deterministic"),
-        "rules": stored.rules,
-        "terms": _by_key(msgspec.to_builtins(stored.terms, enc_hook=_plain_scalar)),
+    return b"".join(_pieces(stored))
+
+
+def _version(stored: _Stored) -> str:
+    """The hash of that text, a piece at a time: the whole of 100,000 contracts is never held at once."""
+    whole = hashlib.sha256()
+    for piece in _pieces(stored):
+        whole.update(piece)
+    return whole.hexdigest()
+
+
+def _pieces(stored: _Stored) -> Iterator[bytes]:
+    terms = stored.terms
+    tables: dict[str, Mapping[str, Any]] = {
+        "buyers": terms.buyers,
+        "lead_types": terms.lead_types,
+        "lists": terms.lists,
+        "places": terms.places,
+        "sources": terms.sources,
     }
-    return msgspec.json.encode(plain)
+    yield b'{"rules":' + _text(stored.rules) + b',"coverage":{'
+    yield from _entries(stored.coverage)
+    yield b'},"terms":{"router":' + _text(_by_key(_plain(terms.router)))
+    for name, table in tables.items():
+        yield b"," + _text(name) + b":{"
+        yield from _entries(table)
+        yield b"}"
+    yield b"}}"
+
+
+def _entries(table: Mapping[str, Any]) -> Iterator[bytes]:
+    for place, key in enumerate(sorted(table)):
+        one = table[key]
+        plain = one if isinstance(one, str | Coverage) else _by_key(_plain(one))
+        yield (b"," if place else b"") + _text(key) + b":" + _text(plain)
+
+
+def _plain(table: Any) -> Any:
+    return msgspec.to_builtins(table, enc_hook=_plain_scalar)
+
+
+def _text(value: Any) -> bytes:
+    return msgspec.json.encode(value)
 
 
 def _by_key(tree: Any) -> Any:
@@ -95,7 +132,7 @@ def _compile(stored: _Stored) -> Book:
                 contract, buyer, terms, stored.coverage[contract.id], endpoints, tiers[contract.lead_type]
             )
     return Book(
-        version=hashlib.sha256(_canonical(stored)).hexdigest(),
+        version=_version(stored),
         terms=terms,
         contracts=plans,
         by_type={kind: tuple(plan for plan in plans.values() if plan.lead_type == kind) for kind in terms.lead_types},
