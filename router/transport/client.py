@@ -292,7 +292,7 @@ _STAGE_KIND: Final[dict[str, tuple[FailureKind, str]]] = {
 
 def _before_writing(error: Exception, attempt: Attempt) -> tuple[FailureKind, str]:
     dial = attempt.dial
-    if dial.refused is not None and not dial.sockets:
+    if dial.refused is not None and not dial.dialled:
         return "blocked_address", f"{dial.refused} is not reached unless [network] allow_private names it"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "dns", _words(error.os_error)

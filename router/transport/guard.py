@@ -45,11 +45,12 @@ class AddressRefusedError(OSError):
 class Dial:
     """How far one attempt to get a connection came. `refused` names the last address that was refused."""
 
-    __slots__ = ("refused", "sockets", "started")
+    __slots__ = ("dialled", "refused", "sockets", "started")
 
     def __init__(self) -> None:
         self.started: Literal["waiting", "dns", "connect"] = "waiting"
         self.refused: str | None = None
+        self.dialled = False  # an address was allowed
         self.sockets: list[socket.socket] = []
 
     @property
@@ -77,16 +78,22 @@ class GuardedSockets:
 
     def __call__(self, info: AddrInfoType) -> socket.socket:
         """A socket for this address. Raises AddressRefusedError when it is not to be reached."""
-        family, kind, proto, _, place = info
         dial = CURRENT_DIAL.get()
         dial.started = "connect"
-        refused = self._policy.refused(str(place[0]))
+        refused = self._policy.refused(str(info[4][0]))
         if refused is not None:
             dial.refused = refused
             raise AddressRefusedError(refused)
-        sock = socket.socket(family, kind, proto)
+        dial.dialled = True
+        sock = new_socket(info)
         dial.sockets.append(sock)
         return sock
+
+
+def new_socket(info: AddrInfoType) -> socket.socket:
+    """A socket of that family, not connected yet."""
+    family, kind, proto, _, _ = info
+    return socket.socket(family, kind, proto)
 
 
 def allowed(policy: Policy, found: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """The edge of a listener: what aiohttp's low-level server does, made to keep the promises we give about HTTP.
 
-Routes stand on `web.Server`, not on `web.Application`: a third cheaper, and everything that is answered is answered by
-us. What aiohttp leaves open is closed here, for every handler alike (docs/decisions/0004-aiohttp.md):
+Routes stand on `web.Server`, not on `web.Application`: it is cheaper, and every answer, to a path nobody serves too, is
+ours. What aiohttp leaves open is closed here, for every handler alike (docs/decisions/0004-aiohttp.md):
 
 * a head or body has a deadline from its first byte; what is our own slowness (reading paused) does not count;
 * an idle connection is closed after a minute, not after an hour;

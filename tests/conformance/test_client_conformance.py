@@ -15,6 +15,7 @@ from router.model.delivery import HttpRequest, HttpResponse
 from router.transport import AiohttpTransport
 from tests.loopback import LOOPBACK, Visit, always, ask, loopback
 
+BOTH_LOOPS = True
 #: What a server may write, and whether the connection is kept after it.
 ANSWERS: dict[str, bytes] = {
     "content_length": b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
+from aiohappyeyeballs import AddrInfoType
 
 from router.clock import SystemClock
 from router.model.delivery import HttpResponse, TransportFailure
@@ -16,6 +17,7 @@ from router.transport import AiohttpTransport
 from router.transport.resolver import NEGATIVE_TTL_NS, POSITIVE_TTL_NS, LookUps
 from tests.loopback import LOOPBACK, Visit, always, ask, loopback
 
+BOTH_LOOPS = True
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -85,11 +87,11 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Every address that a socket was told to connect to; none is reached."""
     seen: list[tuple[str, int]] = []
 
-    async def sock_connect(self: object, sock: socket.socket, place: tuple[str, int]) -> None:
-        seen.append((place[0], place[1]))
+    def new_socket(info: AddrInfoType) -> socket.socket:
+        seen.append((str(info[4][0]), int(info[4][1])))
         raise ConnectionRefusedError(111, "refused by the test")
 
-    monkeypatch.setattr("asyncio.selector_events.BaseSelectorEventLoop.sock_connect", sock_connect)
+    monkeypatch.setattr("router.transport.guard.new_socket", new_socket)
     return seen
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from router.web.problems import PROBLEM_JSON, Problem
 from router.web.protocol import HEAD_MAX, EdgeServer, make_server
 
+BOTH_LOOPS = True
 DEADLINE_S = 0.15
 BODY_MAX = 1000
 HOST = b"Host: router\r\n"

@@ -16,6 +16,7 @@ from router.transport import AiohttpTransport
 from router.transport.client import BODY_MAX
 from tests.loopback import LOOPBACK, Visit, always, ask, loopback
 
+BOTH_LOOPS = True
 CERTIFICATE = Path(__file__).parents[1] / "cases/tls/loopback.pem"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
