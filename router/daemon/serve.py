@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import orjson
 import uvloop
-from msgspec import Struct, to_builtins
+from msgspec import Struct, structs, to_builtins
 
 from router import logs
 from router.clock import SystemClock
@@ -110,6 +110,15 @@ async def _live(
         _print(str(error), "")
         await daemon.give_up()
         return CONFIG
+    except OSError as error:
+        _print(
+            f"{error.filename or state_dir}: {error.strerror}", "The state directory must be the daemon's own to write"
+        )
+        await daemon.give_up()
+        return DISK
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     if ready is not None:
         ready(addresses)
     failure = await daemon.run()
@@ -143,9 +152,10 @@ class Daemon:
         self._engine.on_attempt = self._attempted
         self._engine.journal.on_decided = lambda took_ns: self._metrics.decided(took_ns / NS_S)
         self._engine.journal.on_settled = self._settled
-        self._controls = Controls(self._engine, lambda: read_candidate(config_dir, state_dir))
+        self._controls = Controls(self._engine, lambda: self._next_candidate(config_dir))
         site = build_site(self._engine, self._controls, Proof(self._engine), self._metrics, version=_version())
-        connections_max = book.router.server.connections_max
+        self._server = book.router.server
+        connections_max = self._server.connections_max
         self._intake = Serving(site.intake.handle, connections_max=connections_max)
         self._admin = Serving(site.admin.handle, connections_max=connections_max)
         self._told = asyncio.Event()
@@ -161,17 +171,13 @@ class Daemon:
         await self._engine.start()
         passed = passed_sockets()
         forget_passed_sockets()
-        server = self._engine.book.router.server
-        intake = self._listen("intake", server.intake, passed)
-        admin = self._listen("admin", server.admin, passed)
+        intake = self._listen("intake", self._server.intake, passed)
+        admin = self._listen("admin", self._server.admin, passed)
         self._close_unused(passed)
         await self._intake.start(intake)
         await self._admin.start(admin)
         addresses = Addresses(intake=tuple(one.address for one in intake), admin=tuple(one.address for one in admin))
         self._write_addresses(addresses)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
         for upkeep in (
             keep_snapshots(self._engine),
             keep_house(self._engine),
@@ -235,7 +241,12 @@ class Daemon:
     async def _reload(self) -> None:
         """SIGHUP: the configuration anew; a bad one changes nothing."""
         self._notifier.reloading(self._clock.mono_ns())
-        result = await self._controls.reload(by="signal")
+        try:
+            result = await self._controls.reload(by="signal")
+        except LedgerError as error:
+            _log.error("reload_refused", extra={"error": type(error).__name__, "hint": error.hint})
+            self._notifier.ready("taking leads; the last reload was refused, see the log")
+            return
         _log_problems(result.problems)
         good = not any(problem.severity == "error" for problem in result.problems)
         event = "reloaded" if good else "reload_refused"
@@ -270,6 +281,20 @@ class Daemon:
             took_ms=fact.took_ms,
             request_sha256=fact.request_sha256,
         )
+
+    def _next_candidate(self, config_dir: Path) -> Candidate:
+        """The terms on disk for a reload, with a warning for what only a restart changes."""
+        candidate = read_candidate(config_dir, self._state_dir)
+        if candidate.terms is None:
+            return candidate
+        now, then = self._server, candidate.terms.router.server
+        later, mend = "changes with the next start, not now", "Restart the daemon when it suits"
+        warnings = [
+            Problem("router.toml", f"server.{key}", later, mend, "warning")
+            for key in ("intake", "admin", "connections_max")
+            if getattr(now, key) != getattr(then, key)
+        ]
+        return structs.replace(candidate, problems=(*candidate.problems, *warnings))
 
     def _settled(self, held: Held, fact: Settled) -> None:
         self._metrics.delivery_settled(held.contract_id, fact.outcome, late=fact.late)

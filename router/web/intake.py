@@ -8,6 +8,7 @@ a lead was taken with (the engine), a stored answer (the ledger).
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, Literal
 
@@ -22,6 +23,7 @@ from router.ledger.protocol import LedgerError
 from router.model.facts import Idempotency
 from router.model.lead import Lead
 from router.model.money import format_money
+from router.model.sizes import parse_size
 from router.model.times import NS_DAY, NS_S, parse_instant
 from router.terms.book import ContractPlan
 from router.terms.schema import Source
@@ -199,12 +201,16 @@ class Resolve(Struct, frozen=True, forbid_unknown_fields=True):
 class Intake:
     """The handlers that both listeners serve."""
 
-    def __init__(self, engine: Engine, controls: Controls, *, body_bytes_max: int) -> None:
+    def __init__(self, engine: Engine, controls: Controls) -> None:
         self._engine = engine
         self._controls = controls
         self.reader = LeadReader(engine)
         self._taking = Taking(engine, self.reader)
-        self.body_bytes_max = body_bytes_max
+
+    @property
+    def body_bytes_max(self) -> int:
+        """How large a lead may be under the terms in force."""
+        return _size(self._engine.book.router.server.body_max)
 
     def handlers(self) -> Mapping[str, Handler]:
         """By the name in the route table."""
@@ -320,6 +326,9 @@ class Intake:
 
     def _source(self, ask: Exchange) -> Source:
         return self._engine.book.sources[ask.principal.id]
+
+
+_size: Final = lru_cache(maxsize=4)(parse_size)
 
 
 def _is_of(plan: ContractPlan | None, buyer_id: str) -> bool:

@@ -97,13 +97,18 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for status, (description, what) in route.answers.items():
-        kind, schema = (what, {"type": "string"}) if "/" in what else (_JSON, {"$ref": f"#/components/schemas/{what}"})
-        if kind == _JSON and "/" in what:
-            schema = {"type": "object"}
-        said[str(status)] = {"description": description, "content": {kind: {"schema": schema}}}
+        said[str(status)] = {"description": description, "content": _content(what)}
     for status in sorted({*route.problems, 405, 500}):
         said[str(status)] = _problem(status)
     return said
+
+
+def _content(what: str) -> dict[str, Any]:
+    """`Schema`, `One|Other`, or the content type of something that is no JSON of ours."""
+    if "/" in what:
+        return {what: {"schema": {"type": "object" if what == _JSON else "string"}}}
+    refs = [{"$ref": f"#/components/schemas/{name}"} for name in what.split("|")]
+    return {_JSON: {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}}
 
 
 def _problem(status: int) -> dict[str, Any]:

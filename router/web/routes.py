@@ -24,7 +24,7 @@ _ADMIN: Final[frozenset[ListenerName]] = frozenset({"admin"})
 
 #: Content types of a lead, and of an operator's small JSON bodies.
 LEAD_TYPES: Final = ("application/json", "application/x-www-form-urlencoded")
-NDJSON_TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq")
+NDJSON_TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 JSON_TYPES: Final = ("application/json",)
 
 
@@ -54,7 +54,7 @@ class Route(Struct, frozen=True, kw_only=True):
     body: str | None = None
     body_types: tuple[str, ...] = ()
     body_required: bool = True
-    answers: dict[int, tuple[str, str]] = {}  # status -> (description, schema or content type)
+    answers: dict[int, tuple[str, str]] = {}  # status -> (description, `Schema`, `One|Other`, or content type)
     problems: tuple[int, ...] = ()
 
 
@@ -128,7 +128,7 @@ ROUTES: Final = (
         says="A source: its own lead as it is now. An operator (admin listener): everything about any lead",
         listeners=_INTAKE,
         allowed=SOURCE | AUDITOR,
-        answers={200: ("the lead", "LeadAnswer")},
+        answers={200: ("the lead, or for an operator its trace", "LeadAnswer|Trace")},
         problems=(401, 403, 404),
     ),
     Route(

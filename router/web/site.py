@@ -6,7 +6,6 @@ from router.engine import Engine
 from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.metrics import Metrics
-from router.model.sizes import parse_size
 from router.web.admin import Admin
 from router.web.intake import Intake
 from router.web.listener import Listener
@@ -22,7 +21,7 @@ class Site(NamedTuple):
 
 def build_site(engine: Engine, controls: Controls, proof: Proof, metrics: Metrics, *, version: str) -> Site:
     """Both listeners. `version` is the product's, for the API document."""
-    intake = Intake(engine, controls, body_bytes_max=parse_size(engine.book.router.server.body_max))
+    intake = Intake(engine, controls)
     admin = Admin(engine, controls, proof, intake, metrics, document_bytes(version))
     return Site(
         intake=Listener("intake", engine, intake.handlers(), metrics),

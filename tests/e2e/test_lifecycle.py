@@ -109,6 +109,13 @@ async def test_hup_loads_good_terms_and_leaves_bad_ones(tmp_path: Path, client: 
         assert found["mend"]
         await running.line("reload_refused")
         assert await ask(client, f"{running.admin}/v1/terms") == second
+        path.write_text(good, "utf-8")
+        write_config(config, admin='["127.0.0.1:1"]')
+        running.process.send_signal(signal.SIGHUP)
+        while (found := await running.line("configuration"))["key"] != "server.admin":
+            pass
+        assert (found["severity"], found["mend"]) == ("warning", "Restart the daemon when it suits")
+        await running.line("reloaded")
         assert (await give(client, running.intake, "20001"))[0] == 201
         assert await running.stop() == 0
 
@@ -170,6 +177,16 @@ async def test_a_ledger_that_is_gone_while_its_anchor_is_there_exits_74(tmp_path
     code, said = await refuses_to_start(config, state)
     assert code == 74
     assert "ledger.sqlite3" in said
+    async with daemon(config, state, "--accept-loss") as running:
+        assert await running.stop() == 0
+
+
+async def test_a_state_directory_that_cannot_be_written_exits_74(tmp_path: Path) -> None:
+    """It names the place."""
+    (tmp_path / "file").write_text("in the way")
+    code, said = await refuses_to_start(write_config(tmp_path / "config"), tmp_path / "file" / "state")
+    assert code == 74
+    assert str(tmp_path / "file") in said
 
 
 async def test_a_bad_configuration_exits_78_and_says_all_of_it(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def _shape(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _link(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_link(one) for one in schema["anyOf"])
     name = schema.get("$ref", "").removeprefix(_REF)
     return f'<a href="#shape-{escape(name)}">{escape(name)}</a>' if name else ""
 
