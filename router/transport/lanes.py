@@ -1,5 +1,6 @@
 """What one buyer has to itself, so that a slow, dead or hostile one costs the others nothing."""
 
+import math
 import re
 import select
 import ssl
@@ -118,7 +119,7 @@ class Lane:
         if bound is None:
             if len(self._bounds) >= BOUNDS_MAX:
                 self._bounds.clear()
-            bound = self._bounds[bound_ns] = aiohttp.ClientTimeout(connect=bound_ns / NS_S)
+            bound = self._bounds[bound_ns] = aiohttp.ClientTimeout(connect=bound_ns / NS_S, ceil_threshold=math.inf)
         while True:
             connection = await self.connector.connect(origin.request, [], bound)
             protocol = connection.protocol
