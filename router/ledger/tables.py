@@ -43,7 +43,7 @@ _WRITER_PRAGMAS: Final = (
 )
 
 
-class FactRow(msgspec.Struct, frozen=True):
+class FactRow(msgspec.Struct, frozen=True, gc=False):
     """One entry encoded for the tables; everything but its number, its hash and, for some, its lead."""
 
     at_ns: int
@@ -56,7 +56,7 @@ class FactRow(msgspec.Struct, frozen=True):
     received: "ReceivedRow | None" = None
 
 
-class ReceivedRow(msgspec.Struct, frozen=True):
+class ReceivedRow(msgspec.Struct, frozen=True, gc=False):
     """What stands beside a `Received`: the lead as JSON, its salt and digest, and the columns of `leads`."""
 
     digest: bytes

@@ -32,7 +32,7 @@ KEPT_FACTS_MAX: Final = 200_000
 #: Reserved deliveries whose lead is remembered; older ones are looked up.
 DELIVERIES_REMEMBERED_MAX: Final = 50_000
 #: Pages in the write-ahead log (4 KiB each) that call for a checkpoint: in any case, and when all is quiet.
-CHECKPOINT_PAGES: Final = 16_000
+CHECKPOINT_PAGES: Final = 4_000
 CHECKPOINT_QUIET_PAGES: Final = 1_000
 QUIET_S: Final = 0.25
 _BUSY_MS: Final = 5_000
