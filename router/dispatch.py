@@ -77,9 +77,9 @@ async def carry(job: Job, desk: Desk) -> Finished:
             return Finished(attempted=None, verdict=_NO_TEST_URL, answered_at_ns=desk.clock.wall_ns())
         sent_at_ns = desk.clock.wall_ns()
         answer = await desk.transport.send(job.plan.buyer_id, request)
-        verdict = classify(endpoint, answer, after_doubt=job.doubted)
-        attempted = _attempted(job, request, sent_at_ns, answer, verdict)
         now_ns = desk.clock.wall_ns()
+        verdict = classify(endpoint, answer, after_doubt=job.doubted, now_s=now_ns // NS_S)
+        attempted = _attempted(job, request, sent_at_ns, answer, verdict)
         step = next_step(
             verdict,
             attempt=job.attempts,

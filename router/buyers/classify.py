@@ -11,7 +11,8 @@ What the specification leaves open is decided here:
 * For the breaker a rule that gives accepted, rejected or duplicate is a working endpoint, whatever the status; a rule
   that gives failed or in_doubt is judged by its status. A status in `retry.on` below 500 (a 429) is an endpoint that
   works and says wait. Redirects without a rule count against it like other answers nobody classified.
-* A `Retry-After` date is measured against the answer's own `Date`, so that a buyer's wrong clock does not matter.
+* A `Retry-After` date is measured against the answer's own `Date`, so that a buyer's wrong clock does not matter; an
+  answer without one is measured against our clock.
 """
 
 from datetime import UTC
@@ -56,8 +57,13 @@ _OTHER: Final = _Row((), "in_doubt", "unexpected_status")
 _BY_STATUS: Final = {status: row for row in reversed(_TABLE) for status in row.statuses}
 
 
-def classify(plan: EndpointPlan, answer: HttpResponse | TransportFailure, *, after_doubt: bool) -> Verdict:
-    """What one attempt means. `after_doubt`: an earlier attempt of the same delivery was in doubt."""
+def classify(
+    plan: EndpointPlan, answer: HttpResponse | TransportFailure, *, after_doubt: bool, now_s: int | None = None
+) -> Verdict:
+    """What one attempt means. `after_doubt`: an earlier attempt of the same delivery was in doubt.
+
+    `now_s`: when the answer came, seconds since 1970 UTC, for a `Retry-After` date in an answer without a `Date`.
+    """
     if isinstance(answer, TransportFailure):
         return _without_answer(answer)
     if answer.truncated:
@@ -65,8 +71,8 @@ def classify(plan: EndpointPlan, answer: HttpResponse | TransportFailure, *, aft
     reading = Reading(answer.status, answer.headers, answer.body)
     rule = plan.rules.match(reading)
     if rule is not None:
-        return _by_rule(plan, rule, reading, after_doubt)
-    return _by_table(plan, reading)
+        return _by_rule(plan, rule, reading, after_doubt, now_s)
+    return _by_table(plan, reading, now_s)
 
 
 def _without_answer(failure: TransportFailure) -> Verdict:
@@ -80,7 +86,7 @@ def _without_answer(failure: TransportFailure) -> Verdict:
     )
 
 
-def _by_rule(plan: EndpointPlan, rule: Rule, reading: Reading, after_doubt: bool) -> Verdict:
+def _by_rule(plan: EndpointPlan, rule: Rule, reading: Reading, after_doubt: bool, now_s: int | None) -> Verdict:
     outcome: Outcome = "accepted" if rule.outcome == "duplicate" and after_doubt else rule.outcome
     answered = outcome in ("accepted", "rejected", "duplicate")
     return Verdict(
@@ -90,21 +96,21 @@ def _by_rule(plan: EndpointPlan, rule: Rule, reading: Reading, after_doubt: bool
         price=amount(first(rule.price, reading)),
         reference=cleaned(first(rule.reference, reading)),
         redirect_url=link(first(rule.redirect_url, reading)),
-        retry_after_ns=None if answered else _retry_after_ns(reading),
+        retry_after_ns=None if answered else _retry_after_ns(reading, now_s),
         retryable=outcome == "failed" and reading.status in plan.retry_on,
         healthy=answered or reading.status < _SERVER_ERROR,
         sniffed=reading.sniffed,
     )
 
 
-def _by_table(plan: EndpointPlan, reading: Reading) -> Verdict:
+def _by_table(plan: EndpointPlan, reading: Reading, now_s: int | None) -> Verdict:
     status = reading.status
     if status in plan.retry_on:
         return Verdict(
             outcome="failed",
             rule="table:retry.on",
             reason="unavailable",
-            retry_after_ns=_retry_after_ns(reading),
+            retry_after_ns=_retry_after_ns(reading, now_s),
             retryable=True,
             healthy=status < _SERVER_ERROR,
             sniffed=reading.sniffed,
@@ -114,7 +120,7 @@ def _by_table(plan: EndpointPlan, reading: Reading) -> Verdict:
         outcome=row.outcome,
         rule=f"table:{row.reason}",
         reason=row.reason,
-        retry_after_ns=_retry_after_ns(reading),
+        retry_after_ns=_retry_after_ns(reading, now_s),
         healthy=row.healthy,
         pause=row.pause,
         auth_failed=row.auth_failed,
@@ -122,15 +128,16 @@ def _by_table(plan: EndpointPlan, reading: Reading) -> Verdict:
     )
 
 
-def _retry_after_ns(reading: Reading) -> int | None:
+def _retry_after_ns(reading: Reading, now_s: int | None) -> int | None:
     """How long the answer asks us to wait, at most a day; None when it does not say, or not in a way one can read."""
     text = (reading.header("retry-after") or "").strip()
     if text.isascii() and text.isdecimal():
         return min(int(text[:9]) * NS_S, _RETRY_AFTER_MAX_NS) if len(text) <= 9 else _RETRY_AFTER_MAX_NS
-    until, now = _instant_s(text), _instant_s(reading.header("date"))
-    if until is None or now is None:
+    until, said_s = _instant_s(text), _instant_s(reading.header("date"))
+    since = now_s if said_s is None else said_s
+    if until is None or since is None:
         return None
-    return max(0, min((until - now) * NS_S, _RETRY_AFTER_MAX_NS))
+    return max(0, min((until - since) * NS_S, _RETRY_AFTER_MAX_NS))
 
 
 def _instant_s(text: str | None) -> int | None:

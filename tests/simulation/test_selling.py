@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from router.engine.controls import Candidate, Controls
 from router.engine.proof import Proof
 from router.model.delivery import HttpRequest
 from router.model.facts import Attempted, Ended, Reserved, Settled
-from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE
+from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
 from tests import factory
 from tests.simulation.router_world import (
     ACCEPTED,
@@ -99,6 +101,18 @@ def test_an_idempotent_doubt_is_repeated_until_the_deadline_and_stays_a_doubt() 
     assert len(world.buyers.asked()) > 2
     starts = [fact.sent_at_ns for fact in facts(world, Attempted)]
     assert max(starts) < factory.NOON + 20_000_000_000
+
+
+@pytest.mark.parametrize(("after_s", "asked"), [(10, ["first", "first"]), (60, ["first", "second"])])
+def test_a_busy_buyer_that_names_an_hour_is_believed(after_s: int, asked: list[str]) -> None:
+    """A `Retry-After` date without a `Date` beside it counts by our clock; one beyond the deadline ends the retries."""
+    then = format_datetime(datetime.fromtimestamp(factory.NOON // NS_S + after_s, UTC), usegmt=True)
+    busy = answer(503, b"", Retry_After=then)
+    world = RouterWorld(two(), by_buyer(first=[busy, ACCEPTED], second=ACCEPTED))
+    view = world.play(lambda w: w.sell(factory.lead()))
+    assert (view.status, world.buyers.asked()) == ("sold", asked)
+    starts = [fact.sent_at_ns for fact in facts(world, Attempted)]
+    assert starts[1] >= factory.NOON + 10 * NS_S if after_s == 10 else starts[1] < factory.NOON + 2 * NS_S
 
 
 def test_shared_copies_go_to_distinct_buyers_and_a_freed_slot_to_the_next() -> None:

@@ -1,5 +1,6 @@
 """What an answer means when no rule of the endpoint holds, and what a rule may and may not say."""
 
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
@@ -137,6 +138,16 @@ def test_retry_after(headers: dict[str, str], wait_s: int | None) -> None:
     wait_ns = of(503, **headers).retry_after_ns
     assert wait_ns == (None if wait_s is None else wait_s * NS_S)
     assert wait_ns is None or wait_ns <= NS_DAY
+
+
+def test_retry_after_date_of_an_answer_without_date() -> None:
+    """It is measured against our own clock; the answer's own date goes first."""
+    now_s = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp())
+    said = {"retry_after": "Tue, 24 Nov 2026 12:00:30 GMT"}
+    alone = classify(ENDPOINT, answer("", 503, **said), after_doubt=False, now_s=now_s)
+    assert alone.retry_after_ns == 30 * NS_S
+    both = answer("", 503, **said, date="Tue, 24 Nov 2026 12:00:20 GMT")
+    assert classify(ENDPOINT, both, after_doubt=False, now_s=now_s).retry_after_ns == 10 * NS_S
 
 
 def test_hmac_is_standard_webhooks() -> None:
