@@ -1,7 +1,7 @@
 """The intake listener over real sockets and a real engine: what sources and buyers are promised in SPEC section 5."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from msgspec import structs
 from router.core.intake.body import DEPTH_MAX
 from router.ledger.memory import MemoryLedger
 from router.model.delivery import HttpRequest, HttpResponse
+from router.model.facts import Entry
 from tests import factory
 from tests.e2e.house import (
     BUYER,
@@ -515,6 +516,46 @@ async def test_external_ids_at_the_same_moment_are_one_lead(house: House) -> Non
     assert len(house.transport.sent) == 1
 
 
+class SlowDisk(MemoryLedger):
+    """A ledger whose writes are durable only when it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = False
+        self._held: list[tuple[asyncio.Future[int], asyncio.Future[int]]] = []
+
+    def append(self, entries: Sequence[Entry], *, keep: bool = False) -> asyncio.Future[int]:
+        """As ever, but the caller hears later."""
+        written = super().append(entries, keep=keep)
+        if not self.slow:
+            return written
+        told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._held.append((told, written))
+        return told
+
+    def sync(self) -> None:
+        """All of it is durable."""
+        self.slow = False
+        for told, written in self._held:
+            told.set_result(written.result())
+
+
+async def test_nobody_hears_of_a_lead_that_is_not_durable() -> None:
+    """While the first request's lead is being written, neither it nor a repeat by external id is answered."""
+    ledger = SlowDisk()
+    async with open_house(ledger=ledger) as house:
+        ledger.slow = True
+        first = asyncio.ensure_future(house.give(LEAD | {"external_id": "a-1"}))
+        async with asyncio.timeout(5):
+            while house.engine.known_external_id("web", "a-1") is None:
+                await asyncio.sleep(0)
+        second = asyncio.ensure_future(house.give(LEAD | {"external_id": "a-1"}))
+        answered, _ = await asyncio.wait([first, second], timeout=0.2)
+        assert not answered
+        ledger.sync()
+        assert (await first)[1]["lead_id"] == (await second)[1]["lead_id"]
+
+
 # -- batches -------------------------------------------------------------------------------------
 
 
@@ -620,16 +661,16 @@ async def test_a_batch_with_a_key_can_be_repeated_whole(house: House) -> None:
 
 
 async def test_a_batch_that_breaks_off_takes_whole_lines_only(house: House) -> None:
-    """The client dies in the middle of the second line: the first lead is taken, half a line is not."""
+    """The client dies in the second line: the first lead is taken, what may be half a line is not."""
     line = orjson.dumps(LEAD | {"external_id": "one"})
     half = orjson.dumps(LEAD | {"external_id": "two"})
     head = (
         f"POST /v1/leads:batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SOURCE}\r\n"
-        f"Content-Type: application/x-ndjson\r\nContent-Length: {2 * len(line) + 1}\r\n\r\n"
+        f"Content-Type: application/x-ndjson\r\nContent-Length: {len(line) + len(half) + 9}\r\n\r\n"
     )
     host, port = house.intake.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(head.encode() + line + b"\n" + half[:-1])
+    writer.write(head.encode() + line + b"\n" + half)
     assert b'"line":1' in await reader.readuntil(b'"line":1')
     writer.transport.abort()
     assert (await house.give(LEAD | {"external_id": "one"}))[1]["status"] == "sold"

@@ -231,21 +231,28 @@ async def test_systemd_is_told_and_its_watchdog_fed(tmp_path: Path) -> None:
 async def test_sockets_from_systemd_are_used_and_keep_clients_waiting(
     tmp_path: Path, client: aiohttp.ClientSession
 ) -> None:
-    """Matched by name, else by address; a client that connects while no daemon runs is served by the next one."""
+    """Matched by name, else by address; a client that comes while the daemon stops is served by the next one."""
     intake, admin = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
     url, place = (f"127.0.0.1:{one.getsockname()[1]}" for one in (intake, admin))
-    config = write_config(tmp_path / "config", intake='["127.0.0.1:1"]', admin=f'["{place}"]')
     how = {"fds": (intake.fileno(), admin.fileno()), "environment": {"LISTEN_FDNAMES": "intake:lead-router.socket"}}
-    with intake, admin:
-        write_config(tmp_path / "config", intake=f'["{url}"]', admin=f'["{place}"]')
-        async with daemon(config, tmp_path / "state", **how) as running:
-            assert running.addresses == {"intake": [url], "admin": [place]}
-            assert await running.stop() == 0
-        waiting = asyncio.ensure_future(give(client, f"http://{url}", "10001"))
-        async with daemon(config, tmp_path / "state", **how) as running:
-            assert (await waiting)[0] == 201
-            assert (await ask(client, f"http://{place}/readyz"))["ready"] is True
-            assert await running.stop() == 0
+    async with gated_buyer() as buyer:
+        config = write_config(tmp_path / "config", buyer.url, intake=f'["{url}"]', admin=f'["{place}"]')
+        with intake, admin:
+            async with daemon(config, tmp_path / "state", **how) as running:
+                assert running.addresses == {"intake": [url], "admin": [place]}
+                in_flight = asyncio.ensure_future(give(client, f"http://{url}"))
+                await buyer.asked.acquire()
+                running.process.terminate()
+                await running.line("stopping")
+                waiting = asyncio.ensure_future(give(client, f"http://{url}", "10001"))
+                buyer.gate.set()
+                assert (await in_flight)[1]["status"] == "sold"
+                assert await running.ended() == 0
+            assert not waiting.done()
+            async with daemon(config, tmp_path / "state", **how) as running:
+                assert (await waiting)[0] == 201
+                assert (await ask(client, f"http://{place}/readyz"))["ready"] is True
+                assert await running.stop() == 0
 
 
 async def test_interrupted_while_starting_it_ends_without_a_word_of_error(tmp_path: Path) -> None:
