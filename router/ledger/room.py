@@ -53,7 +53,10 @@ class Reserve:
         """
         code = error.sqlite_errorcode
         if code == sqlite3.SQLITE_IOERR_WRITE:
-            return not self._may_grow()
+            try:
+                return not self._may_grow()
+            except OSError:
+                return False
         return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 
     def _may_grow(self) -> bool:

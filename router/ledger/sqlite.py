@@ -91,7 +91,7 @@ class SqliteLedger:
 
     @property
     def busy_since_ns(self) -> int | None:
-        """When the commit that is running began (`time.monotonic_ns`), for the watchdog; none when none runs."""
+        """Since when the disk has been at work for us (`time.monotonic_ns`), for the watchdog; none when it is not."""
         return self._writer.busy_since_ns if self._writer else None
 
     # ------------------------------------------------------------------------------------------------- life cycle
@@ -145,15 +145,16 @@ class SqliteLedger:
         broken = isinstance(self.problem, LedgerBroken) and self._writer is not None
         self._problem = self.problem or closed()
         self._writer = None
-        for worker in (self._worker, self._reader) if broken else (self._reader, self._worker):
-            if worker:
-                await worker.close()
-        self._worker = self._reader = None
-        if self._anchor:
-            self._anchor.close()
-            self._anchor = None
-        if self._lock:
-            self._lock.release()
+        try:
+            for worker in (self._worker, self._reader) if broken else (self._reader, self._worker):
+                if worker:
+                    await worker.close()
+            if self._anchor:
+                self._anchor.close()
+        finally:
+            self._worker = self._reader = self._anchor = None
+            if self._lock:
+                self._lock.release()
             self._lock = None
 
     # ---------------------------------------------------------------------------------------------------- writing

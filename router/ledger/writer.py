@@ -99,7 +99,7 @@ class Writer:
         self.path = path
         self.stats = LedgerStats()
         self.problem: LedgerError | None = None if reserve.take() else full(path)
-        #: When the commit that is running began (`time.monotonic_ns`); none when none runs.
+        #: Since when the disk has been at work for us (`time.monotonic_ns`); none when it is not. For the watchdog.
         self.busy_since_ns: int | None = None
         self.queued_facts = 0
         self._worker = worker
@@ -182,7 +182,9 @@ class Writer:
         try:
             while not isinstance(self.problem, LedgerBroken):
                 if self._queue:
+                    self.busy_since_ns = time.monotonic_ns()
                     await self._write_next(self._queue[0])
+                    self.busy_since_ns = None
                 elif self._closing.is_set():
                     return
                 elif isinstance(self.problem, LedgerFull):
@@ -199,7 +201,7 @@ class Writer:
             await self._run_job(item)
             return
         group = self._take_group()
-        self.busy_since_ns = began = time.monotonic_ns()
+        began = time.monotonic_ns()
         try:
             self._head = await self._commit(group)
         except Exception as error:
@@ -207,8 +209,6 @@ class Writer:
         else:
             self._written(group, time.monotonic_ns() - began)
             await self._after_commit()
-        finally:
-            self.busy_since_ns = None
 
     def _take_group(self) -> list[_Write]:
         """The writes at the head of the queue, up to a bound and up to the next job."""
@@ -281,6 +281,8 @@ class Writer:
                 _fail(job.future, full(self.path))
             else:
                 _fail(job.future, self.stop(f"writing failed: {error}"))
+        except Exception as error:  # the work itself is at fault, and was rolled back
+            _fail(job.future, error)
         else:
             if not job.future.done():
                 job.future.set_result(result)
@@ -306,6 +308,7 @@ class Writer:
         if first_time:
             self._reserve.give_up()
         else:
+            self.busy_since_ns = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._retry_s):
                     await self._closing.wait()
@@ -371,7 +374,7 @@ class Writer:
 
     async def _checkpoint(self) -> None:
         """Bring the log's pages into the database, so that the log starts over. No reader holds it up or is held up."""
-        began = time.monotonic_ns()
+        self.busy_since_ns = began = time.monotonic_ns()
         try:
             await self._worker.run(checkpoint, "PASSIVE")
         except sqlite3.Error as error:
@@ -380,6 +383,7 @@ class Writer:
         self._log_pages = 0
         self.stats.checkpoints += 1
         self.stats.checkpoint_ns_last = time.monotonic_ns() - began
+        self.busy_since_ns = None
 
     def _sync_anchor(self) -> None:
         """Bring the anchor to the platter beside the commits; one at a time."""
@@ -466,7 +470,7 @@ def _sync(_connection: Sql, anchor: Anchor) -> None:
     anchor.sync()
 
 
-def _fail(future: "asyncio.Future[Any]", error: LedgerError) -> None:
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
     """Fail a future; `problem` tells too, so nobody has to look at every one."""
     if not future.done():
         future.set_exception(error)

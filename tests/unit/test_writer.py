@@ -53,6 +53,19 @@ async def test_a_group_is_bounded(ledger: SqliteLedger, monkeypatch: pytest.Monk
     assert ledger.queued_facts == 0
 
 
+async def test_what_durability_rests_on(ledger: SqliteLedger) -> None:
+    """The settings no other test could miss: synced commits, overwritten erasures, no checkpoints behind our back."""
+    connection = ledger._worker.here  # type: ignore[union-attr]
+    names = ("journal_mode", "synchronous", "secure_delete", "wal_autocheckpoint", "busy_timeout")
+    assert [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names] == ["wal", 2, 1, 0, 0]
+
+
+async def test_the_reader_cannot_write(ledger: SqliteLedger) -> None:
+    """There is one writer: the other connection is refused by SQLite itself."""
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await ledger._reader.run(lambda reader: reader.execute("DELETE FROM facts"))  # type: ignore[union-attr]
+
+
 async def test_the_anchor_knows_whatever_was_acknowledged(ledger: SqliteLedger, tmp_path: Path) -> None:
     """When an append resolves, the anchor outside the ledger stands at it already."""
     for n in range(1, 6):
@@ -314,6 +327,14 @@ async def test_a_checkpoint_that_fails_stops_it(ledger: SqliteLedger, monkeypatc
     assert await ledger.append([received(1)]) == 1
     await told.wait()
     assert isinstance(ledger.problem, LedgerBroken)
+
+
+async def test_a_mistake_in_a_call_is_the_callers_alone(ledger: SqliteLedger, tmp_path: Path) -> None:
+    """Terms that are no bytes fail their own call; the ledger goes on."""
+    with pytest.raises(TypeError):
+        await ledger.put_terms("v1", "text")  # type: ignore[arg-type]
+    assert await ledger.append([received(1)]) == 1
+    assert await ledger.terms("v1") is None
 
 
 async def test_another_program_in_the_way_is_waited_for(ledger: SqliteLedger, tmp_path: Path) -> None:
