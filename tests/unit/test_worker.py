@@ -1,4 +1,4 @@
-"""The worker: whole functions on a thread that waits for the disk, and a loop that lets it have the interpreter lock."""
+"""The worker: whole functions on a thread that waits for the disk, and a loop that lets it have the lock."""
 
 import sqlite3
 import threading
@@ -34,7 +34,7 @@ async def test_work_runs_on_the_thread_and_its_result_comes_back(one: Worker) ->
 async def test_an_error_comes_back_as_it_was(one: Worker) -> None:
     """What the function raises is raised to the caller, and the thread goes on."""
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
-        await one.run(lambda connection: connection.execute("SELECT * FROM nothing"))
+        await one.run(lambda connection: connection.execute("SELECT * FROM nowhere"))
     assert await one.run(lambda _: 5) == 5
 
 
