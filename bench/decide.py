@@ -1,11 +1,11 @@
-"""How fast a decision is: ours, a naive loop and a tuned SQLite query over the same terms and leads, in one run.
+"""How fast a decision is: ours beside SQLite, two rule engines and a naive loop, on the same terms and leads.
 
 Ours is what the daemon does for every lead: decide with all rules, make the facts, reserve, apply. The naive loop asks
 the readable rules of every contract of the lead type; SQLite gets indexed tables, a prepared statement and memory to
 itself, and counts caps as we do. Winners are compared one by one: a peer that decides otherwise stops the bench.
 Memory is what the Book and its boards add to the process.
 
-    python -m bench.decide [--sizes 100,1000,10000] [--leads 20000] [--json FILE]
+    python -m bench.decide [--sizes 100,1000,10000] [--leads 20000] [--json FILE] [--svg FILE]
 """
 
 import argparse
@@ -21,9 +21,12 @@ from typing import Any
 
 import msgspec
 
+from bench.chart import chart
 from bench.market import market, stream
+from bench.peers import Fed, rule_engine, zen
 from router.core.calendar import Calendar, opening
 from router.core.decide import choose, decided_fact, reserve
+from router.core.index import bits
 from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment, standing
 from router.core.rules.static import STATIC
@@ -33,6 +36,8 @@ from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.compile import compile_book
 
+#: Beyond so many contracts the naive loop says nothing new and takes minutes.
+NAIVE_MAX = 10_000
 Decider = Callable[[Lead], str | None]
 _READ = msgspec.json.Decoder(Lead)
 
@@ -61,9 +66,13 @@ class Ours:
         self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight[fact.buyer_id])
         return fact.contract_id
 
-    def candidates(self, lead: Lead) -> int:
-        """How many contracts cover the lead."""
-        return self.live.standings[lead.lead_type, "exclusive"].board.covering(lead).bit_count()
+    def candidates(self, lead: Lead) -> list[str]:
+        """The contracts that cover the lead and are open now, best first: what peers are fed."""
+        standings = self.live.standings[lead.lead_type, "exclusive"]
+        moment = Moment(lead.received_at_ns, lead.received_at_ns, self._calendar)
+        covering = standings.board.covering(lead)
+        standing = covering ^ standings.blocking(covering, self.state, moment)
+        return [standings.board.ids[rank] for rank in bits(standing)]
 
 
 class Naive:
@@ -197,17 +206,22 @@ def one_size(contracts: int, count: int) -> dict[str, Any]:
     memory = rss_mb() - before
     gc.freeze()
     warm_up, leads = leads[:count], leads[count:]
-    timed(ours.decide, warm_up)
+    timed(ours.decide, warm_up)  # everybody meets the same leads, so that caps stand alike
     took, winners = timed(ours.decide, leads)
     rows: dict[str, Any] = {"lead-router": figures(took)}
-    most = max(ours.candidates(_READ.decode(image)) for image in leads)
-    for name, peer in (("sqlite", Sqlite(book)), ("naive loop", Naive(book))):
-        timed(peer.decide, warm_up)  # everybody meets the same leads, so caps stand alike
-        some = leads if name == "sqlite" else leads[: max(200, 2_000_000 // contracts)]
-        took, theirs = timed(peer.decide, some)
-        if theirs != winners[: len(some)]:
-            place = next(i for i, (a, b) in enumerate(zip(theirs, winners, strict=False)) if a != b)
-            raise SystemExit(f"{name} decides otherwise on lead {place}: {theirs[place]} instead of {winners[place]}")
+    candidates = _candidates(book, warm_up, leads)
+    peers: list[tuple[str, Decider, int]] = [("sqlite", _warm(Sqlite(book).decide, warm_up), count)]
+    for name, judge in (("zen-engine", zen(book)), ("rule-engine", rule_engine(book))):
+        if judge is not None:
+            peers.append((name, Fed(judge, candidates).decide, count))
+    if contracts <= NAIVE_MAX:
+        some = max(200, 2_000_000 // contracts)
+        peers.append(("naive loop", _warm(Naive(book).decide, warm_up if contracts <= 1000 else []), some))
+    for name, decide, most in peers:
+        some_leads = leads[:most]
+        took, theirs = timed(decide, some_leads)
+        if name != "naive loop" or contracts <= 1000:
+            _same(name, theirs, winners)
         rows[name] = figures(took)
     for row in rows.values():
         row["times_ours"] = round(row["mean_us"] / rows["lead-router"]["mean_us"], 1)
@@ -217,9 +231,32 @@ def one_size(contracts: int, count: int) -> dict[str, Any]:
         "sold": sum(winner is not None for winner in winners),
         "compile_s": round(compiled_s, 2),
         "memory_mb": round(memory, 1),
-        "most_candidates": most,
+        "most_candidates": max(map(len, candidates.values())),
         "deciders": rows,
     }
+
+
+def _candidates(book: Book, warm_up: list[bytes], leads: list[bytes]) -> dict[str, list[str]]:
+    """What each lead's candidates are when its turn comes, from a second router that meets the same leads."""
+    other = Ours(book)
+    timed(other.decide, warm_up)
+    found = {}
+    for image in leads:
+        lead = _READ.decode(image)
+        found[lead.lead_id] = other.candidates(lead)
+        other.decide(lead)
+    return found
+
+
+def _warm(decide: Decider, leads: list[bytes]) -> Decider:
+    timed(decide, leads)
+    return decide
+
+
+def _same(name: str, theirs: list[str | None], ours: list[str | None]) -> None:
+    for place, (their, our) in enumerate(zip(theirs, ours, strict=False)):
+        if their != our:
+            raise SystemExit(f"{name} decides otherwise on lead {place}: {their} instead of {our}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -228,6 +265,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--sizes", default="100,1000,10000", help="numbers of contracts (default: %(default)s)")
     options.add_argument("--leads", type=int, default=20_000, help="leads per size (default: %(default)s)")
     options.add_argument("--json", type=Path, help="write the figures to this file too")
+    options.add_argument("--svg", type=Path, help="draw them into this file")
     asked = options.parse_args(argv)
     results = []
     for size in map(int, asked.sizes.split(",")):
@@ -247,6 +285,9 @@ def main(argv: list[str] | None = None) -> int:
     if asked.json:
         asked.json.parent.mkdir(parents=True, exist_ok=True)
         asked.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if asked.svg:
+        asked.svg.parent.mkdir(parents=True, exist_ok=True)
+        asked.svg.write_text(chart(results), encoding="utf-8")
     return 0
 
 
