@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
+from router.buyers.auth import without_secrets
 from router.buyers.classify import classify
 from router.buyers.render import RenderContext, render
 from router.clock import Clock
@@ -78,7 +79,8 @@ async def carry(job: Job, desk: Desk) -> Finished:
         sent_at_ns = desk.clock.wall_ns()
         answer = await desk.transport.send(job.plan.buyer_id, request)
         now_ns = desk.clock.wall_ns()
-        verdict = classify(endpoint, answer, after_doubt=job.doubted, now_s=now_ns // NS_S)
+        said = classify(endpoint, answer, after_doubt=job.doubted, now_s=now_ns // NS_S)
+        verdict = without_secrets(said, endpoint.auth, desk.secrets)
         attempted = _attempted(job, request, sent_at_ns, answer, verdict)
         step = next_step(
             verdict,

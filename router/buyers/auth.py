@@ -1,5 +1,7 @@
 """How a request proves who sends it: one function a kind of auth. A secret's value goes nowhere but into the request.
 
+A buyer that repeats the request in its answer gives our secret back, so it is taken out of what is kept of the answer.
+
 `hmac` is Standard Webhooks 1.0: the delivery id is the message's id, the attempt's second its time, and every secret
 signs, so that a buyer can rotate.
 """
@@ -10,12 +12,19 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
+from urllib.parse import quote, quote_plus
 
+from msgspec import structs
+
+from router.model.delivery import Verdict
 from router.terms.endpoint import SECRET_PREFIX, EndpointPlan
 from router.terms.problems import Problem
 from router.terms.schema import Auth
 
 _WEBHOOK_PREFIX: Final = "whsec_"
+HIDDEN: Final = "[secret]"
+#: Shorter ones hide nothing and would tear holes into a buyer's words.
+_HIDDEN_LENGTH_MIN: Final = 4
 
 
 class SecretUnusableError(Exception):
@@ -65,6 +74,41 @@ def unusable_secrets(plan: EndpointPlan, secrets: Mapping[str, str]) -> list[Pro
     except SecretUnusableError as error:
         return [Problem("", "auth", str(error), error.mend)]
     return []
+
+
+def without_secrets(verdict: Verdict, auth: Auth, secrets: Mapping[str, str]) -> Verdict:
+    """The verdict as it may be kept and shown: no secret of the endpoint stands in what the buyer said."""
+    if auth.type == "none" or not (verdict.reason or verdict.reference or verdict.redirect_url):
+        return verdict
+    spellings = _spellings(auth, secrets)
+    link = verdict.redirect_url
+    return structs.replace(
+        verdict,
+        reason=_hidden(verdict.reason, spellings),
+        reference=_hidden(verdict.reference, spellings),
+        redirect_url=link if link == _hidden(link, spellings) else None,
+    )
+
+
+def _spellings(auth: Auth, secrets: Mapping[str, str]) -> list[str]:
+    """How the secrets of an endpoint look in a request, longest first."""
+    written = (auth.username, auth.password, auth.token, auth.value, auth.client_secret, *(auth.secrets or ()))
+    names = [text.removeprefix(SECRET_PREFIX) for text in written if text and text.startswith(SECRET_PREFIX)]
+    found = {spelt for name in names if name in secrets for spelt in _spelt(secrets[name])}
+    if auth.type == "basic":
+        found.update(value.removeprefix("Basic ") for _, value in prove(auth, secrets, Message("", 0, b"")).headers)
+    return sorted((text for text in found if len(text) >= _HIDDEN_LENGTH_MIN), key=len, reverse=True)
+
+
+def _spelt(secret: str) -> tuple[str, ...]:
+    return secret, quote(secret, safe=""), quote_plus(secret)
+
+
+def _hidden(text: str | None, spellings: list[str]) -> str | None:
+    for spelt in spellings if text else ():
+        assert text is not None
+        text = text.replace(spelt, HIDDEN)
+    return text
 
 
 def _sendable(text: str, resolve: Resolve) -> str:

@@ -76,6 +76,7 @@ class RouterWorld:
         self.buyers = Buyers(script)
         self.ledger = MemoryLedger()
         self.book = book
+        self.secrets: dict[str, str] = {}
         self.engine: Engine
 
     def play(self, story: Callable[["RouterWorld"], Any]) -> Any:
@@ -103,7 +104,7 @@ class RouterWorld:
             ledger=self.ledger,
             transport=self.buyers,  # type: ignore[arg-type]
             clock=self.clock,
-            secrets={},
+            secrets=self.secrets,
         )
         await self.engine.start()
 

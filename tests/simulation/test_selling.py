@@ -115,6 +115,18 @@ def test_a_busy_buyer_that_names_an_hour_is_believed(after_s: int, asked: list[s
     assert starts[1] >= factory.NOON + 10 * NS_S if after_s == 10 else starts[1] < factory.NOON + 2 * NS_S
 
 
+def test_a_secret_that_a_buyer_repeats_stands_in_no_fact() -> None:
+    """What is kept of an answer is what the buyer said without what we sent it to know us by."""
+    said = answer(body=b'{"status":"rejected","reason":"Bearer hush-hush is not welcome"}')
+    world = RouterWorld(
+        two({"auth": {"type": "bearer", "token": "secret:key"}}), by_buyer(first=[BUSY, said], second=REJECTED)
+    )
+    world.secrets = {"key": "hush-hush"}
+    world.play(lambda w: w.sell(factory.lead()))
+    assert [fact.reason for fact in facts(world, Settled)] == ["Bearer [secret] is not welcome", "no"]
+    assert not any("hush-hush" in str(entry.fact) for entry in world.ledger._entries)
+
+
 def test_shared_copies_go_to_distinct_buyers_and_a_freed_slot_to_the_next() -> None:
     """Two copies at most; the rejected one goes to the third buyer; payout is once per lead."""
     book = factory.book(

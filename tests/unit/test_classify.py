@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 from typing import Any, get_args
+from urllib.parse import quote
 
 import pytest
 
-from router.buyers.auth import Message, SecretUnusableError, prove, unusable_secrets
+from router.buyers.auth import Message, SecretUnusableError, prove, unusable_secrets, without_secrets
 from router.buyers.classify import classify
 from router.buyers.ping import read_bid
 from router.model.delivery import CERTAIN_FAILURES, FailureKind, TransportFailure, Verdict
@@ -198,3 +199,28 @@ def test_bids(given: Any, bid: int | None, reference: str | None, actual: str) -
     found = read_bid(endpoint.ping, given)
     assert (found.bid, found.reference, found.actual) == (bid, reference, actual)
     assert found.for_templates() == ({"bid": "12.34", "reference": "7"} if bid else {})
+
+
+@pytest.mark.parametrize(
+    ("auth", "proof"),
+    [
+        ({"type": "bearer", "token": "secret:k"}, "Bearer [secret]"),
+        ({"type": "basic", "username": "ann", "password": "secret:k"}, "Basic [secret]"),
+        ({"type": "header", "name": "X-Key", "value": "secret:k"}, "[secret]"),
+        ({"type": "query", "name": "key", "value": "secret:k"}, "https://a.example/?key=[secret]"),
+    ],
+)
+def test_a_secret_that_a_buyer_repeats_is_not_kept(auth: dict[str, Any], proof: str) -> None:
+    """An answer that quotes the request shows no secret in reason, reference or redirect; the rest of it stays."""
+    kind, secrets = Auth(**auth), {"k": "p&ss wörd" if auth["type"] in ("basic", "query") else "p&ss word"}
+    given = prove(kind, secrets, Message("id", 0, b""))
+    quoted = given.headers[0][1] if given.headers else f"https://a.example/?key={quote(given.query[0][1], safe='')}"
+    for text in (quoted, secrets["k"]):
+        said = Verdict(outcome="rejected", rule="responses[0]", reason=f"no: {text}!", reference=text)
+        kept = without_secrets(said, kind, secrets)
+        assert kept.reason == f"no: {proof if text == quoted else '[secret]'}!"
+        assert kept.reference == (proof if text == quoted else "[secret]")
+    said = Verdict(outcome="accepted", rule="responses[0]", redirect_url="https://a.example/?k=p%26ss+word")
+    assert without_secrets(said, kind, {"k": "p&ss word"}).redirect_url is None
+    said = Verdict(outcome="rejected", rule="responses[0]", reason="no", redirect_url="https://a.example/")
+    assert without_secrets(said, kind, secrets) == said
