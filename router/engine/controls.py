@@ -153,6 +153,6 @@ class Controls:
             book = await asyncio.to_thread(compile_book, candidate.terms)
             changed = book.version != engine.book.version
             live = await asyncio.to_thread(Live, book)
-            engine.transport.update(book.router.network)
             await engine.adopt(book, live, candidate.secrets, by=by)
+            engine.transport.update(book.router.network)
             return ReloadResult(version=book.version, changed=changed, problems=candidate.problems)

@@ -10,7 +10,7 @@ from router.core.index import Board
 from router.core.rules.standing import balance, cap_used, cap_window, ramp_limit, standing
 from router.core.rules.static import Mode
 from router.core.selling import copies_of, payout_once
-from router.core.state import Answers
+from router.core.state import Answers, Held
 from router.core.usage import Usage
 from router.engine.engine import Engine
 from router.ledger.protocol import Ledger
@@ -199,15 +199,24 @@ class Proof:
 
     def contracts(self) -> list[dict[str, Any]]:
         """Terms and live state of every contract, by id."""
-        plans = self._engine.book.contracts
-        return [self._contract(plans[contract_id]) for contract_id in sorted(plans)]
+        plans, held = self._engine.book.contracts, self._held()
+        return [self._contract(plans[contract_id], held) for contract_id in sorted(plans)]
 
     def contract(self, contract_id: str) -> dict[str, Any] | None:
         """Terms and live state of one contract; None when unknown."""
         plan = self._engine.book.contracts.get(contract_id)
-        return self._contract(plan) if plan is not None else None
+        return self._contract(plan, self._held()) if plan is not None else None
 
-    def _contract(self, plan: ContractPlan) -> dict[str, Any]:
+    def _held(self) -> dict[str, list[Held]]:
+        """What each contract and buyer has in flight or in doubt, by owner."""
+        found: dict[str, list[Held]] = {}
+        for one in self._engine.state.held.values():
+            if not one.test:
+                found.setdefault(f"contract:{one.contract_id}", []).append(one)
+                found.setdefault(f"buyer:{one.buyer_id}", []).append(one)
+        return found
+
+    def _contract(self, plan: ContractPlan, held: dict[str, list[Held]]) -> dict[str, Any]:
         engine, state = self._engine, self._engine.state
         moment = engine.moment()
         pauses = {name: state.paused.get(name) for name in (f"contract:{plan.id}", f"buyer:{plan.buyer_id}")}
@@ -237,7 +246,7 @@ class Proof:
             "tier": plan.tier.name,
             "price": format_money(plan.price),
             "priority": plan.terms.priority,
-            "caps": [self._cap(plan, cap) for cap in plan.caps],
+            "caps": [self._cap(plan, cap, held.get(cap.owner, [])) for cap in plan.caps],
             "balance": None if (left := balance(plan.buyer, state)) is None else format_money(left),
             "ramp": self._ramp(plan),
             "guards": [],
@@ -246,15 +255,12 @@ class Proof:
             "rotation": self._rotation(plan),
         }
 
-    def _cap(self, plan: ContractPlan, cap: CapPlan) -> dict[str, Any]:
+    def _cap(self, plan: ContractPlan, cap: CapPlan, owned: list[Held]) -> dict[str, Any]:
         state, moment = self._engine.state, self._engine.moment()
         window = cap_window(cap, plan, moment)
         whole = cap_used(cap, state.usage.get(cap.owner, Usage()), window)
-        held = 0
-        for one in state.held.values():
-            if not one.test and cap.owner in (f"contract:{one.contract_id}", f"buyer:{one.buyer_id}"):
-                inside = cap.per == "total" or window.start_ns <= one.at_ns < window.end_ns
-                held += (1 if cap.limit is not None else one.price) if inside else 0
+        inside = [one for one in owned if cap.per == "total" or window.start_ns <= one.at_ns < window.end_ns]
+        held = len(inside) if cap.limit is not None else sum(one.price for one in inside)
         form = str if cap.limit is not None else format_money
         limit = cap.limit if cap.limit is not None else cap.spend
         plain = cap.limit is not None

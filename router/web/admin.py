@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
+from msgspec import Struct
 
 from router.core.intake.refusal import FieldError
 from router.engine import Engine
@@ -11,6 +12,7 @@ from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.ledger.protocol import FoundLead
 from router.metrics import Metrics
+from router.model.money import format_money, parse_money
 from router.model.times import format_instant
 from router.terms.problems import Problem as Finding
 from router.web import pages
@@ -24,8 +26,16 @@ from router.web.status import levels, readiness, stats
 
 PAGE_LEADS: Final = 50
 PAGE_LEADS_MAX: Final = 500
+REFERENCE_LENGTH_MAX: Final = 200
 _STATUSES: Final = ("routing", "queued", "sold", "unsold", "duplicate", "in_doubt", "expired", "erased")
 _SEARCH: Final = ("phone", "email", "source", "status", "since", "limit", "cursor")
+
+
+class Deposit(Struct, frozen=True, forbid_unknown_fields=True):
+    """`{amount, reference}`: decimal text, and what tells one payment from another."""
+
+    amount: str
+    reference: str
 
 
 class Admin:
@@ -57,6 +67,7 @@ class Admin:
             "search_leads": self.search_leads,
             "trace_lead": self.trace_lead,
             "reroute_lead": self.reroute_lead,
+            "deposit": self.deposit,
             "get_contracts": self.get_contracts,
             "get_contract": self.get_contract,
             "pause_buyer": self.pause_buyer,
@@ -167,6 +178,26 @@ class Admin:
         if view is None:
             raise Problem("not_found", "There is no such lead.")
         return json_answer(lead_answer(view))
+
+    async def deposit(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/wallets/{buyer}:deposit`."""
+        body = await read_small(ask.request, Deposit, required=True)
+        try:
+            amount = parse_money(body.amount)
+        except ValueError as error:
+            raise Problem("invalid", errors=[FieldError("amount", "invalid", str(error))]) from None
+        if amount == 0 or not 0 < len(body.reference.strip()) <= REFERENCE_LENGTH_MAX:
+            wrong = "amount" if amount == 0 else "reference"
+            raise Problem("invalid", errors=[FieldError(wrong, "invalid", "is empty, nothing or too long")])
+        balance = await self._controls.deposit(ask.id, amount, body.reference.strip(), by=ask.principal.by)
+        return json_answer(
+            {
+                "buyer": ask.id,
+                "amount": format_money(amount),
+                "reference": body.reference.strip(),
+                "balance": format_money(balance),
+            }
+        )
 
     async def pause_buyer(self, ask: Exchange) -> web.StreamResponse:
         """`POST /v1/buyers/{id}:pause`."""

@@ -36,6 +36,8 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "still_routing": (409, "The lead is on its way"),
     "already_sold": (409, "The lead is sold"),
     "erased": (409, "The lead's person was forgotten"),
+    "no_wallet": (409, "The buyer has no wallet"),
+    "already_booked": (409, "That deposit was booked before"),
     "lead_type_gone": (409, "The lead's type is not in the terms"),
     "length_required": (411, "The length of the body is missing"),
     "too_large": (413, "The body is too large"),

@@ -275,6 +275,18 @@ ROUTES: Final = (
         problems=(401, 403, 404, 409, 503),
     ),
     Route(
+        method="POST",
+        path="/v1/wallets/{id}:deposit",
+        handler="deposit",
+        says="Put money into a buyer's wallet; a reference is booked once",
+        listeners=_ADMIN,
+        allowed=ADMIN,
+        body="Deposit",
+        body_types=JSON_TYPES,
+        answers={200: ("booked", "Deposited")},
+        problems=(*_ACTING, 409, 503),
+    ),
+    Route(
         method="GET",
         path="/v1/contracts",
         handler="get_contracts",

@@ -218,6 +218,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Resolve": _object({"outcome": {"type": "string", "enum": ["accepted", "rejected"]}}, ("outcome",)),
     "Resolved": _object({"delivery_id": TEXT, "outcome": TEXT}, ("delivery_id", "outcome")),
+    "Deposit": _object(
+        {"amount": MONEY, "reference": {**TEXT, "description": "tells one payment from another"}},
+        ("amount", "reference"),
+    ),
+    "Deposited": _object(
+        {"buyer": TEXT, "amount": MONEY, "reference": TEXT, "balance": MONEY},
+        ("buyer", "amount", "reference", "balance"),
+    ),
     "Health": _object({"status": TEXT}, ("status",)),
     "Readiness": _object({"ready": BOOLEAN, "reasons": _list(TEXT), "terms_version": TEXT}, ("ready", "reasons")),
     "Status": _object(

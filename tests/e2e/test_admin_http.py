@@ -76,9 +76,9 @@ async def test_every_route_asks_who_is_there(house: House, route: Route) -> None
             assert (status, problem["code"]) == (403, "forbidden"), who
 
 
-def test_only_terms_are_for_admins_so_far() -> None:
-    """An operator acts, an auditor reads; changing terms is an admin's."""
-    assert {route.handler for route in ROUTES if route.allowed == ADMIN_ONLY} == {"reload_terms"}
+def test_terms_and_money_are_for_admins() -> None:
+    """An operator acts, an auditor reads; changing terms and booking money is an admin's."""
+    assert {route.handler for route in ROUTES if route.allowed == ADMIN_ONLY} == {"reload_terms", "deposit"}
     assert all(route.method == "GET" or route.handler == "explain" for route in GUARDED if _allows(route, "auditor"))
 
 
@@ -381,7 +381,7 @@ async def test_later_routes_are_not_there_yet(house: House) -> None:
     """404, for an admin too."""
     for method, path in (
         ("PUT", "/v1/buyers/x"), ("POST", "/v1/buyers/x:certify"), ("GET", "/v1/returns"), ("GET", "/v1/invoices"),
-        ("POST", "/v1/wallets/x:deposit"), ("POST", "/v1/suppressions"), ("GET", "/v1/events"), ("GET", "/v1/alerts"),
+        ("POST", "/v1/suppressions"), ("GET", "/v1/events"), ("GET", "/v1/alerts"),
     ):  # fmt: skip
         assert (await house.ask(method, path, token=ADMIN, admin=True))[0] == 404, path
 
@@ -392,3 +392,31 @@ async def test_an_answer_is_json_with_the_right_length_for_head(house: House) ->
     async with house.client.head(house.admin + "/v1/terms", headers=headers) as answer:
         assert answer.status == 200
         assert int(answer.headers["Content-Length"]) == len(orjson.dumps(await get(house, "/v1/terms")))
+
+
+async def test_a_deposit_is_booked_once_and_pays_for_leads() -> None:
+    """A prepaid buyer gets nothing before its deposit; money is an admin's; a reference is booked once."""
+    terms = house_terms(
+        factory.buyer("bright", factory.contract("bright-tx", price="9.00"), wallet={"mode": "prepay"}),
+        factory.buyer("dim", factory.contract("dim-tx", price="5.00")),
+    )
+    async with open_house(terms, buyers=accepting) as house:
+        path, body = "/v1/wallets/bright:deposit", {"amount": "10.00", "reference": "wire-1"}
+        assert (await post(house, path, json=body))[0] == 403
+        status, booked = await post(house, path, ADMIN, json=body)
+        assert (status, booked["balance"]) == (200, "10.00")
+        assert (await post(house, path, ADMIN, json=body))[1]["code"] == "already_booked"
+        assert (await post(house, "/v1/wallets/dim:deposit", ADMIN, json=body))[1]["code"] == "no_wallet"
+        assert (await post(house, "/v1/wallets/none:deposit", ADMIN, json=body))[0] == 404
+        for bad in ({"amount": "1.005", "reference": "x"}, {"amount": "0", "reference": "x"}, {"amount": "1.00"}):
+            assert (await post(house, path, ADMIN, json=bad))[0] == 422
+        first = (await house.give(LEAD))[1]["lead_id"]
+        second = (await house.give(LEAD))[1]["lead_id"]
+        for lead_id in (first, second):
+            await house.engine.settled(lead_id, 5)
+        sold_to = [
+            [one["contract_id"] for one in (await get(house, f"/v1/leads/{lead_id}/trace"))["deliveries"]]
+            for lead_id in (first, second)
+        ]
+        assert sold_to == [["bright-tx"], ["dim-tx"]]
+        assert (await get(house, "/v1/contracts/bright-tx"))["balance"] == "1.00"
