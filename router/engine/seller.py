@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from router.core.calendar import FOREVER
 from router.core.decide import Choice, choose, decided_fact, recheck, reserve
 from router.core.rules.standing import Moment
 from router.core.rules.static import Mode
@@ -140,12 +141,9 @@ class Seller:
 
     def _wait_or_end(self, batch: Batch, lead: OpenLead, choice: Choice, standings: Standings) -> None:
         one = lead.lead
-        lead_type = self._journal.book.lead_types[one.lead_type]
-        queue = self._queueing(choice, standings) if lead_type.queue is not None else ()
-        if queue and lead_type.queue is not None:
-            give_up_ns = one.received_at_ns + lead_type.queue.hold_max
-            if lead_type.max_age is not None:
-                give_up_ns = min(give_up_ns, one.submitted_at_ns + lead_type.max_age)
+        queue = self._queueing(choice, standings)
+        if queue:
+            give_up_ns = self._hold_until(one)
             if batch.moment.at_ns < give_up_ns:
                 if lead.status != "queued":
                     self._journal.note(batch, Queued(lead_id=one.lead_id))
@@ -163,6 +161,12 @@ class Seller:
         covered = choice.covering & choice.board.live
         reason = "deadline" if momentary else "no_eligible_contract" if covered else "no_coverage"
         self.end(batch, one, Ended(lead_id=one.lead_id, status="unsold", reason=reason))
+
+    def _hold_until(self, lead: Lead) -> int:
+        """Until when a lead may be held in the queue: `hold_max` from receipt, `max_age` from submission."""
+        lead_type = self._journal.book.lead_types[lead.lead_type]
+        until_ns = FOREVER if lead_type.queue is None else lead.received_at_ns + lead_type.queue.hold_max
+        return until_ns if lead_type.max_age is None else min(until_ns, lead.submitted_at_ns + lead_type.max_age)
 
     def _momentary(self, choice: Choice) -> tuple[str, ...]:
         """The contracts whose only refusal passes by itself within moments."""

@@ -89,7 +89,7 @@ def _judge_day(page: Page, contract: Contract) -> None:
     ramp = contract.ramp
     if contract.pacing == "even" and not day_limits and ramp is None:
         mend = 'Add a cap { per = "day", limit = 50 }, or take pacing out'
-        page.error("pacing", "pacing spreads the day cap, and there is none on leads", mend)
+        page.warn("pacing", "pacing spreads the day cap, and there is none on leads, so it does nothing", mend)
     if ramp is None:
         return
     judge_at_least(page, "ramp.start", ramp.start, 0)
@@ -99,7 +99,8 @@ def _judge_day(page: Page, contract: Contract) -> None:
     if ramp.every <= 0 or ramp.every % NS_DAY:
         page.error("ramp.every", f'"{format_duration(ramp.every)}" is not whole days', 'Write "1d", "7d" or so')
     if contract.go_live is None:
-        page.error("go_live", "is missing, and the ramp counts its days from it", 'Write go_live = "2026-11-24" or so')
+        message = "is missing, and the ramp counts its days from it, so it never grows"
+        page.warn("go_live", message, 'Write go_live = "2026-11-24" or so')
     highest = ramp.until if ramp.until is not None else None if ramp.step > 0 else ramp.start
     for limit in day_limits:
         if limit < ramp.start or (highest is not None and limit < highest):
@@ -180,7 +181,7 @@ def _judge_queue(page: Page, contract: Contract, lead_type: LeadType) -> None:
             continue
         if lead_type.queue is None:
             mend = f'Give {lead_type.id} a [queue] with hold_max = "4h" or so, or write "skip"'
-            page.error(key, f"leads of type {lead_type.id} do not wait: it has no [queue]", mend)
+            page.warn(key, f"leads of type {lead_type.id} may wait without end: it has no [queue]", mend)
         else:
             _warn_of_waiting(page, key, contract.sla, lead_type.queue.hold_max)
 
