@@ -16,9 +16,12 @@ import tomli
 
 from router.terms.decode import decode
 from router.terms.problems import Problem, errors
+from router.terms.rest import ANY_ID, judge_rest
 from router.terms.schema import Buyer, LeadType, RouterTerms, Source, Terms
 
 _ROUTER: Final = "router.toml"
+#: The tables of `router.toml` by which other files are judged.
+_JUDGED_BY: Final = ("network", "defaults")
 _FOLDERS: Final = ("lead_types", "sources", "buyers")
 #: How files in the state directory are named in problems and in `Terms.places`.
 STATE_PLACE: Final = "$STATE/"
@@ -44,6 +47,7 @@ class _Reading:
         self.state_dir = state_dir
         self.problems: list[Problem] = []
         self.places: dict[str, str] = {}
+        self.unread: set[str] = set()  # "lead_type:solar", "source:*": what stands in files that could not be read
 
     def error(self, file: str, key: str, message: str, mend: str) -> None:
         self.problems.append(Problem(file, key, message, mend))
@@ -52,7 +56,8 @@ class _Reading:
 def load(config_dir: Path, state_dir: Path | None = None) -> Loaded:
     """Read all terms of a configuration directory and, if given, the buyers that the API keeps in the state directory.
 
-    Only reads; judging terms together is `check`'s business. Raises nothing for what stands in files.
+    Judging terms together is `check`'s business; but where some cannot be read, the others are judged here as far as
+    that goes, so that all errors show at once. Raises nothing for what stands in files.
     """
     reading = _Reading(config_dir, state_dir)
     if not config_dir.is_dir():
@@ -67,11 +72,13 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Loaded:
     for buyer in buyers.values():
         _claim_contracts(reading, buyer)
     lists = _lists(reading, buyers.values())
-    if router is None or errors(reading.problems):
+    if router is None:
         return Loaded(None, reading.problems)
     terms = Terms(
         router=router, lead_types=lead_types, sources=sources, buyers=buyers, lists=lists, places=reading.places
     )
+    if errors(reading.problems):
+        return Loaded(None, reading.problems + judge_rest(terms, reading.unread))
     return Loaded(terms, reading.problems)
 
 
@@ -118,6 +125,8 @@ def _router(reading: _Reading) -> RouterTerms | None:
         return None
     router, problems = decode(tree, RouterTerms, _ROUTER)
     reading.problems += problems
+    if router is None:  # what the other files are judged by may be in order all the same
+        router, _ = decode({key: tree[key] for key in _JUDGED_BY if key in tree}, RouterTerms, _ROUTER)
     return router
 
 
@@ -128,6 +137,8 @@ def _folder(reading: _Reading, folder: str, word: str, kind: type[Owned]) -> dic
         tree = _toml(reading, path, file)
         if tree is not None:
             _keep(reading, found, tree, file, word, kind)
+        else:
+            reading.unread.add(f"{word}:{ANY_ID}")
     return found
 
 
@@ -151,6 +162,8 @@ def _keep(reading: _Reading, found: dict[str, Owned], tree: object, file: str, w
     owned, problems = decode(tree, kind, file)
     reading.problems += problems
     if owned is None:
+        own_id = tree.get("id") if isinstance(tree, dict) else None
+        reading.unread.add(f"{word}:{own_id if isinstance(own_id, str) else ANY_ID}")
         return
     _claim(reading, f"{word}:{owned.id}", file, "id")
     found.setdefault(owned.id, owned)

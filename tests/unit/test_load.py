@@ -103,6 +103,65 @@ def test_files_that_cannot_be_read_are_named(config: Path) -> None:
     assert found["buyers/d.toml", ""].startswith("cannot be read")
 
 
+def other(config: Path, name: str, **changes: object) -> None:
+    """One more buyer, sound but for the changes."""
+    contract = {"id": f"{name}-1", "lead_type": "solar", "coverage": 'postal_codes = ["60601"]'} | changes
+    (config / "buyers" / f"{name}.toml").write_text(f"""
+        id = "{name}"
+        name = "{name}"
+        [endpoints.e]
+        url = "{changes.get("url", "https://other.example")}"
+        body = {{ phone = "{{{{phone}}}}" }}
+        responses = [{{ when = {{ keyword = "ok" }}, outcome = "accepted" }}]
+        [[contracts]]
+        id = "{contract["id"]}"
+        lead_type = "{contract["lead_type"]}"
+        endpoint = "e"
+        price = {changes.get("price", '"9.00"')}
+        coverage = {{ {contract["coverage"]} }}
+        fields = {{ required = ["phone"] }}
+    """)
+
+
+def test_errors_of_reading_hide_no_errors_of_judging(config: Path) -> None:
+    """One pass shows what is misspelt in one file and what is wrong in another; nothing is said that may be untrue."""
+    other(config, "dear", price="9.0")
+    other(config, "lost", lead_type="nope")
+    other(config, "near", url="https://10.1.1.1/")
+    other(config, "away", coverage='postal_codes = ["x"]')
+    router = (config / "router.toml").read_text()
+    (config / "router.toml").write_text(
+        router.replace("allow_private = []", 'allow_private = ["10.0.0.0/8"]') + "[ledgers]"
+    )
+    assert {(one.file, one.key) for one in errors(load(config).problems)} == {
+        ("router.toml", "ledgers"),
+        ("buyers/dear.toml", "contracts[0].price"),
+        ("buyers/lost.toml", "contracts[0].lead_type"),
+        ("buyers/away.toml", "contracts[0].coverage.postal_codes[0]"),
+    }
+
+
+def test_what_an_unread_file_may_say_is_no_error_elsewhere(config: Path) -> None:
+    """Lead types and sources that could not be read may have all that others refer to; what is wrong there still shows."""
+    other(config, "away", coverage='postal_codes = ["x"]')
+    other(config, "more", coverage='files = ["coverage/none.csv"]')
+    for file, line in (("lead_types/solar.toml", "deadlin = 1"), ("sources/web.toml", "waits = 1")):
+        text = (config / file).read_text()
+        (config / file).write_text(f"{line}\n{text}")
+    expected = {
+        ("lead_types/solar.toml", "deadlin"),
+        ("sources/web.toml", "waits"),
+        ("buyers/away.toml", "contracts[0].coverage.postal_codes[0]"),
+        ("buyers/more.toml", "contracts[0].coverage.files[0]"),
+    }
+    assert {(one.file, one.key) for one in errors(load(config).problems)} == expected
+    (config / "lead_types" / "solar.toml").write_text("no toml")
+    found = {(one.file, one.key) for one in errors(load(config).problems)}
+    assert found == (expected - {("lead_types/solar.toml", "deadlin")}) | {
+        ("lead_types/solar.toml", "line 1, column 4")
+    }
+
+
 def test_no_router_toml_and_no_directory(config: Path) -> None:
     """The two first things that go wrong say what to do."""
     (config / "router.toml").unlink()
