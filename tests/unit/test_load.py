@@ -142,7 +142,7 @@ def test_errors_of_reading_hide_no_errors_of_judging(config: Path) -> None:
 
 
 def test_what_an_unread_file_may_say_is_no_error_elsewhere(config: Path) -> None:
-    """Lead types and sources that could not be read may have all that others refer to; what is wrong there still shows."""
+    """What could not be read may have all that others refer to; what is wrong in these shows all the same."""
     other(config, "away", coverage='postal_codes = ["x"]')
     other(config, "more", coverage='files = ["coverage/none.csv"]')
     for file, line in (("lead_types/solar.toml", "deadlin = 1"), ("sources/web.toml", "waits = 1")):
