@@ -41,6 +41,7 @@ class Deliveries:
         self._transport = transport
         self._alarms = alarms
         self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
         journal.on_intended = self._intended
 
     def __len__(self) -> int:
@@ -51,12 +52,26 @@ class Deliveries:
 
     def _intended(self, jobs: list[Job]) -> None:
         for job in jobs:
-            self.launch(job)
+            if self._closed:
+                self._never_sent(job)
+            else:
+                self.launch(job)
+
+    def _never_sent(self, job: Job) -> None:
+        """Reserved while we stop: nothing left, so the next start routes the lead again."""
+        batch = self._journal.batch()
+        self._journal.note(
+            batch, Settled(delivery_id=job.delivery_id, outcome="failed", reason="restart", by="restart")
+        )
+        self._journal.commit(batch, keep=True)
 
     async def finish(self, within_s: float) -> None:
-        """Let what is in flight end for so many seconds; then stop it where it stands."""
-        if self._jobs:
-            await asyncio.wait(list(self._jobs.values()), timeout=within_s)
+        """Let what is in flight end for so many seconds; then stop it where it stands, and start nothing more."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
+        while self._jobs and (left_s := until_s - loop.time()) > 0:
+            await asyncio.wait(list(self._jobs.values()), timeout=left_s)
+        self._closed = True
         for task in list(self._jobs.values()):
             task.cancel()
 

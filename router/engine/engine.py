@@ -117,8 +117,9 @@ class Engine:
 
     def _take_up(self) -> None:
         """After a start or a fold: in-flight deliveries of the last life become doubts, open leads go on."""
+        coming = self.journal.intended()
         for delivery_id, held in list(self.state.held.items()):
-            if held.status == "in_flight" and delivery_id not in self.deliveries:
+            if held.status == "in_flight" and delivery_id not in self.deliveries and delivery_id not in coming:
                 self.deliveries.interrupted(delivery_id, held)
         for delivery_id in list(self.state.held):
             self.deliveries.watch_doubt(delivery_id)

@@ -206,6 +206,16 @@ class Journal:
                 state.apply(entry)
         return state
 
+    def intended(self) -> set[str]:
+        """Deliveries whose intent is on its way to the ledger: they start, or never were, when that is known."""
+        return {
+            entry.fact.delivery_id
+            for future, entries in self._unwritten
+            if not future.done()
+            for entry in entries
+            if isinstance(entry.fact, Reserved)
+        }
+
     def _lost_track(self) -> None:
         """State holds facts that are not durable: take nothing until it was folded anew from what is."""
         self.stale = True

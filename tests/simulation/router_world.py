@@ -67,6 +67,32 @@ class Buyers:
         return [lane for lane, _, _ in self.requests]
 
 
+class OneLife:
+    """The ledger as one process holds it: when the process is dead, nothing it still says arrives."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+        self.dead = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    @property
+    def on_change(self) -> Any:
+        """Who is told when the ledger can be written again, or cannot."""
+        return self._ledger.on_change
+
+    @on_change.setter
+    def on_change(self, told: Any) -> None:
+        self._ledger.on_change = told
+
+    def append(self, entries: Any, *, keep: bool = False) -> "asyncio.Future[int]":
+        """As the ledger's, while alive."""
+        if self.dead:
+            return asyncio.get_running_loop().create_future()
+        return self._ledger.append(entries, keep=keep)
+
+
 class RouterWorld:
     """One router and its buyers."""
 
@@ -99,9 +125,10 @@ class RouterWorld:
 
     async def start(self) -> None:
         """A fresh process over the same ledger."""
+        self._life = OneLife(self.ledger)
         self.engine = Engine(
             book=self.book,
-            ledger=self.ledger,
+            ledger=self._life,  # type: ignore[arg-type]
             transport=self.buyers,  # type: ignore[arg-type]
             clock=self.clock,
             secrets=self.secrets,
@@ -110,6 +137,7 @@ class RouterWorld:
 
     async def restart(self) -> None:
         """The process dies where it stands, and a new one starts over the same ledger."""
+        self._life.dead = True
         await self.engine.drain(0)
         self.engine.failure.cancel()
         await self.ledger.close()
