@@ -38,7 +38,7 @@ class Live:
         return tuple(self._of_type[lead_type])
 
     def told(self, fact: AnyFact, contract_id: str, buyer_id: str, in_flight: int) -> None:
-        """A fact about a contract of a buyer was applied; `in_flight` is how many slots the buyer's deliveries hold.
+        """A fact about a contract of a buyer was applied; `in_flight` is how many deliveries are on their way to it.
 
         Asking again costs more than looking whether the answer can have changed: a reservation stops a contract only
         at the edge of something, and an outcome can only let a stopped one go on.

@@ -143,7 +143,7 @@ class State(Struct):
 
     identity: Identity
     usage: dict[str, Usage] = field(default_factory=dict)
-    in_flight: dict[str, int] = field(default_factory=dict)  # buyer -> deliveries that hold a slot
+    in_flight: dict[str, int] = field(default_factory=dict)  # buyer -> deliveries on their way to it
     rate_tat: dict[str, int] = field(default_factory=dict)  # contract -> theoretical arrival time, steady nanoseconds
     held: dict[str, Held] = field(default_factory=dict)
     open: dict[str, OpenLead] = field(default_factory=dict)
@@ -276,16 +276,22 @@ class State(Struct):
         if seen is not None and fact.delivery_id in seen.sent:
             seen.sent[fact.delivery_id].outcome = fact.outcome
             seen.sold = seen.sold or fact.outcome == "accepted"
-        if fact.outcome == "in_doubt":
+        if fact.outcome == "in_doubt":  # the reservation stays; but the exchange is over, and its connection free
+            self._landed(held)
             held.status = "in_doubt"
             return
         del self.held[fact.delivery_id]
         if not held.test:
             self._unhold(held, fact)
 
+    def _landed(self, held: Held) -> None:
+        """A delivery is no longer on its way to the buyer."""
+        if held.status == "in_flight" and not held.test:
+            self.in_flight[held.buyer_id] -= 1
+
     def _unhold(self, held: Held, fact: Settled) -> None:
         """Confirm the reservation or release it, once."""
-        self.in_flight[held.buyer_id] -= 1
+        self._landed(held)
         if fact.outcome in ("accepted", "rejected", "duplicate"):
             self._answered(held, fact.outcome == "accepted")
         owners = (f"contract:{held.contract_id}", f"buyer:{held.buyer_id}")

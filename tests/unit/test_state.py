@@ -6,6 +6,7 @@ from router.model.times import NS_DAY, NS_S
 from tests import factory
 from tests.factory import NOON
 from tests.property.worlds import World
+from tests.simulation.router_world import ACCEPTED, RouterWorld, answer
 
 
 def sold(state: State, number: int, outcome: str, at_ns: int = NOON) -> None:
@@ -70,3 +71,28 @@ def test_dedup_forgets_after_its_window() -> None:
         world.state.apply(factory.entry(received, at_ns, lead))
     assert list(world.state.seen) == ["l3", "l4"]
     assert len(world.state.people) == 2
+
+
+def test_a_doubt_holds_caps_but_no_connection() -> None:
+    """`max_in_flight` bounds what is being sent: a buyer with open doubts still gets leads, as its caps allow."""
+    caps = [{"id": "daily", "per": "day", "limit": 2}]
+    world = World(factory.book(factory.buyer("b", factory.contract("c", caps=caps), max_in_flight=1)))
+    sold(world.state, 1, "in_doubt")
+    assert (world.state.in_flight["b"], world.state.usage["contract:c"].leads_total) == (0, 1)
+    sold(world.state, 2, "in_doubt")
+    again = State.load(world.state.dump())
+    for number, outcome in ((1, "rejected"), (2, "accepted")):
+        again.apply(factory.entry(Settled(delivery_id=f"d{number}", outcome=outcome)))  # type: ignore[arg-type]
+    assert (again.in_flight["b"], again.usage["contract:c"].leads_total) == (0, 1)
+
+
+def test_a_buyer_with_an_open_doubt_gets_the_next_lead() -> None:
+    """A doubt may stay open for hours: it is not what a lead waits for with the buyer's other deliveries."""
+    odd = answer(body=b"who are you?")
+    book = factory.book(factory.buyer("b", factory.contract("c"), endpoint={"idempotent": False}, max_in_flight=1))
+    world = RouterWorld(book, lambda _lane, _request, number: (0.2, ACCEPTED if number else odd))
+
+    async def story(w: RouterWorld) -> list[str]:
+        return [(await w.sell(factory.lead(f"l{n}", phone=f"+1512555014{n}"))).status for n in range(2)]
+
+    assert world.play(story) == ["in_doubt", "sold"]

@@ -248,7 +248,7 @@ def rate_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> 
 
 
 def concurrency_rule(plan: ContractPlan, state: State, _moment: Moment, _price: int) -> Iterator[Finding]:
-    """`concurrency_limited`: as many deliveries hold a slot at the buyer as it bears."""
+    """`concurrency_limited`: as many deliveries are on their way to the buyer as it bears."""
     most = plan.buyer.max_in_flight
     now = state.in_flight.get(plan.buyer_id, 0)
     if now >= most:
