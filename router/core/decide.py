@@ -6,12 +6,16 @@ before it does anything else, so concurrent leads cannot overshoot a cap.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
+from itertools import islice
+from operator import or_
 from typing import Final
 
 from msgspec import Struct
 
 from router.core.index import Board, bits
-from router.core.rules.history import dedup_rule
+from router.core.rules.finding import Finding
+from router.core.rules.history import age_rule, dedup_rule
 from router.core.rules.standing import Moment, cap_used, cap_window
 from router.core.rules.static import Mode
 from router.core.standings import Standings
@@ -25,6 +29,8 @@ from router.terms.geography import miles_between, us
 
 #: Up to so many contracts a fact lists by name; more are one bit mask in hexadecimal.
 LISTED_MAX: Final = 16
+#: Why the copies of a shared lead are refused as a whole.
+MARGIN_TOGETHER: Final = Finding("below_margin", "the copies together keep the margin", "less")
 _MILLION: Final = 1_000_000
 _NOTHING: Final = Usage()
 
@@ -86,6 +92,8 @@ def choose(
             if old:
                 left ^= old
                 blocked[code] = old
+                for rank in _first(old):
+                    _tell(board, rank, next(age_rule(board.plans[rank], lead, moment.at_ns, released_at_ns)), details)
     if left:
         stopped = standings.blocking(left, state, moment)
         if stopped:
@@ -94,11 +102,15 @@ def choose(
     if board.deduped and left & board.deduped and not lead.test:
         twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
         if twice:
-            left ^= twice
-            blocked["duplicate"] = twice
+            blocked["duplicate"] = reduce(or_, (1 << rank for rank in twice))
+            left ^= blocked["duplicate"]
+            for rank in islice(twice, LISTED_MAX):
+                _tell(board, rank, twice[rank], details)
     ranked, winners, turns = _rank(board, state, lead, left, copies)
     if winners and not _keeps_margin(board, winners, payout):
         blocked["below_margin"] = left
+        for rank in _first(left):
+            _tell(board, rank, MARGIN_TOGETHER, details)
         left, ranked, winners, turns = 0, (), (), ()
     return Choice(
         board=board,
@@ -118,21 +130,27 @@ def _note(standings: Standings, stopped: int, blocked: dict[str, int], details: 
         refused = stopped & mask
         if refused:
             blocked[code] = refused
-    for _, rank in zip(range(LISTED_MAX), bits(stopped), strict=False):
+    for rank in _first(stopped):
         finding = standings.finding(rank)
         if finding is not None:
-            details[standings.board.plans[rank].id] = (finding.expected, finding.actual)
+            _tell(standings.board, rank, finding, details)
 
 
-def _duplicates(board: Board, state: State, lead: Lead, asked: int, at_ns: int) -> int:
+def _first(refused: int) -> Iterator[int]:
+    """As many of the refused as a fact tells the details of."""
+    return islice(bits(refused), LISTED_MAX)
+
+
+def _tell(board: Board, rank: int, finding: Finding, details: dict[str, tuple[str, str]]) -> None:
+    details[board.plans[rank].id] = (finding.expected, finding.actual)
+
+
+def _duplicates(board: Board, state: State, lead: Lead, asked: int, at_ns: int) -> dict[int, Finding]:
     kin = kin_of(state, lead)
     if not kin:
-        return 0
-    refused = 0
-    for rank in bits(asked):
-        if next(dedup_rule(board.plans[rank], lead, kin, at_ns), None) is not None:
-            refused |= 1 << rank
-    return refused
+        return {}
+    asked_of = ((rank, next(dedup_rule(board.plans[rank], lead, kin, at_ns), None)) for rank in bits(asked))
+    return {rank: finding for rank, finding in asked_of if finding is not None}
 
 
 def kin_of(state: State, lead: Lead) -> list[tuple[str, Seen]]:

@@ -7,7 +7,7 @@ static refusals are worked out again from lead and terms, state refusals are tho
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from router.core.decide import Choice, in_order, kin_of, named
+from router.core.decide import MARGIN_TOGETHER, Choice, in_order, kin_of, named
 from router.core.index import Board
 from router.core.rules.criteria import say
 from router.core.rules.finding import Finding, shown
@@ -113,9 +113,7 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
     together = choice.blocked.get("below_margin", 0)
     for rank in range(board.size):
         if together >> rank & 1:
-            refusals.append(
-                Refusal(board.plans[rank].id, "below_margin", "the copies together keep the margin", "less")
-            )
+            refusals.append(Refusal(board.plans[rank].id, *MARGIN_TOGETHER[:3]))
             eligible ^= 1 << rank
     return Decision(
         terms_version=board.book.version,

@@ -99,6 +99,10 @@ class RoutingMachine(RuleBasedStateMachine):
                         released_at_ns=lead.received_at_ns, kin=kin,
                     )  # fmt: skip
                     assert code == "below_margin" or code in {one.code for one in found}
+                    told = choice.details[board.plans[rank].id]
+                    assert all(told)
+                    if code in ("lead_too_old", "too_late", "duplicate"):
+                        assert (code, *told) in {one[:3] for one in found}
         world.sell(lead)
 
     @precondition(lambda self: self.world.flying)

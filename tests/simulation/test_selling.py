@@ -495,6 +495,32 @@ def test_a_trace_tells_everything() -> None:
     assert len(facts(world, Ended)) == 1
 
 
+def test_a_trace_says_what_was_wanted_and_seen_of_age_and_history_too() -> None:
+    """What refused by the lead's time or by its consumer's history is not known later; the decision keeps it."""
+    again = {"keys": [["phone"]], "window": "90d"}
+    book = factory.book(
+        factory.buyer("once", factory.contract("a", dedup=again)),
+        factory.buyer("young", factory.contract("b", price="90.00", sla={"max_lead_age": "10m"})),
+    )
+    world = RouterWorld(book, by_buyer(once=ACCEPTED, young=REJECTED))
+
+    async def story(w: RouterWorld) -> None:
+        await w.sell(factory.lead("first"))
+        late = factory.lead("second", age_ns=2 * NS_HOUR)
+        assert (await w.sell(late)).reason == "no_eligible_contract"
+        trace = await Proof(w.engine).trace("second")
+        assert trace is not None
+        refusals = {one["contract_id"]: one for one in trace["decisions"][0]["refusals"]}
+        assert refusals["a"]["code"] == "duplicate"
+        assert refusals["a"]["expected"] == "not sent to this contract within 90d"
+        assert refusals["a"]["actual"].startswith("accepted ")
+        assert refusals["b"]["code"] == "lead_too_old"
+        assert refusals["b"]["expected"] == "at most 10m old"
+        assert refusals["b"]["actual"] != ""
+
+    world.play(story)
+
+
 def test_a_test_lead_takes_nothing() -> None:
     """It goes to `test_url` only, uses no capacity and is never billed."""
     book = factory.book(
