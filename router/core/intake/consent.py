@@ -15,22 +15,6 @@ from router.model.times import NS_MINUTE
 CLOCK_SKEW_NS: Final = 5 * NS_MINUTE
 _SELLERS_MAX: Final = 1000
 
-#: Flat name -> key of `consent`. The last lines are what the certificates' own scripts put into a form.
-FLAT_NAMES: Final[Mapping[str, str]] = {
-    "consent_given_at": "given_at",
-    "consent_text": "text",
-    "consent_url": "url",
-    "consent_ip": "ip",
-    "consent_trustedform_cert_url": "trustedform_cert_url",
-    "consent_jornaya_lead_id": "jornaya_lead_id",
-    "consent_sellers": "sellers",
-    "trustedform_cert_url": "trustedform_cert_url",
-    "jornaya_lead_id": "jornaya_lead_id",
-    "xxTrustedFormCertUrl": "trustedform_cert_url",
-    "universal_leadid": "jornaya_lead_id",
-    "leadid_token": "jornaya_lead_id",
-    "jornaya_leadid": "jornaya_lead_id",
-}
 #: Also put into forms by those scripts, and of no use here.
 IGNORED_NAMES: Final = frozenset({"xxTrustedFormPingUrl", "xxTrustedFormToken"})
 

@@ -10,14 +10,15 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from router.core.intake.consent import CLOCK_SKEW_NS, FLAT_NAMES, IGNORED_NAMES, read_consent
+from router.core.intake.consent import CLOCK_SKEW_NS, IGNORED_NAMES, read_consent
 from router.core.intake.fields import compile_field
 from router.core.intake.refusal import FieldError, LeadInvalid, Wrong, shown_name
 from router.core.intake.values import Read, read_boolean, read_country, read_instant, read_integer, read_text
 from router.model.lead import Lead, Value
+from router.terms.flat_names import BESIDE_FIELDS, FLAT_NAMES
 from router.terms.schema import LeadType, Source
 
-RESERVED: Final = frozenset({"lead_type", "external_id", "submitted_at", "test", "fields", "consent"})
+RESERVED: Final = BESIDE_FIELDS | {"fields", "consent"}
 _EXTERNAL_ID_MAX: Final = 255
 _NOTHING: Final[Mapping[str, Any]] = {}
 _KNOWN_ON_TOP: Final = RESERVED | FLAT_NAMES.keys() | IGNORED_NAMES

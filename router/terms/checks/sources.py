@@ -12,6 +12,7 @@ from router.terms.checks.values import (
 )
 from router.terms.decode import suggestion
 from router.terms.enforced import MEND, NOT_YET, unenforced
+from router.terms.flat_names import BESIDE_FIELDS, FLAT_NAMES
 from router.terms.schema import Source, Terms
 from router.terms.template import below
 
@@ -49,7 +50,7 @@ def _judge_map(page: Page, source: Source, terms: Terms) -> None:
         return
     known = {name for kind in kinds for name in kind.fields}
     for incoming, name in source.map.items():
-        if name not in known:
+        if name not in known and name not in FLAT_NAMES and name not in BESIDE_FIELDS:
             meant = suggestion(name, known)
             mend = f'Did you mean "{meant}"?' if meant else f"Its fields are {', '.join(sorted(known))}"
             message = f"no lead type of this source has a field {shown(name)}"
