@@ -148,7 +148,7 @@ class Engine:
         await self.journal.write(facts)
 
     async def save_snapshot(self) -> bool:
-        """Write a snapshot once a moment comes at which everything applied is durable."""
+        """Write a snapshot of the state as it is now; whether it could be written."""
         return await self.journal.save_snapshot()
 
     def resolve(self, delivery_id: str, outcome: Literal["accepted", "rejected"], *, by: str) -> "asyncio.Future[int]":

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -36,6 +37,9 @@ from router.terms.book import Book
 from router.terms.compile import stored_form
 
 log = logging.getLogger(__name__)
+
+#: How long a snapshot may wait for facts to be durable; the next one is tried when it is due.
+_SNAPSHOT_PATIENCE_S: Final = 30.0
 
 
 class Batch:
@@ -101,21 +105,23 @@ class Journal:
         if not self.failure.done():
             self.failure.set_exception(error)
 
-    def snapshot(self) -> tuple[int, bytes] | None:
-        """(seq, image) of the state, if everything applied is durable right now; None while something is under way."""
-        if self.stale or any(not future.done() for future, _ in self._unwritten):
-            return None
-        return self.ledger.head_seq, self.state.dump()
-
     async def save_snapshot(self) -> bool:
-        """Write a snapshot once a moment comes at which everything applied is durable."""
-        for _ in range(100):
-            taken = self.snapshot()
-            if taken is not None:
-                await self.ledger.save_snapshot(*taken)
-                return True
-            await asyncio.wait([future for future, _ in self._unwritten], timeout=1)
-        return False
+        """Write a snapshot of the state as it is now, as soon as all that it holds is durable; False if that fails.
+
+        It does not wait for a quiet moment: under load none comes, and facts are durable in the order they were noted.
+        """
+        if self.stale:
+            return False
+        image, seq = self.state.dump(), self.ledger.head_seq
+        under_way = [future for future, _ in self._unwritten]
+        if any(not future.done() for future in under_way):
+            await asyncio.wait(under_way, timeout=_SNAPSHOT_PATIENCE_S)
+        for future in under_way:
+            if not future.done() or future.cancelled() or future.exception() is not None:
+                return False
+            seq = max(seq, future.result())
+        await self.ledger.save_snapshot(seq, image)
+        return True
 
     def moment(self) -> Moment:
         """Now, as rules are asked about it."""
