@@ -8,7 +8,7 @@ from router.core.index import Board
 from router.core.rules.standing import is_restless
 from router.core.rules.static import Mode
 from router.core.standings import Standings
-from router.core.state import Identity
+from router.core.state import FOLD_VERSION, Identity
 from router.model.facts import AnyFact, Deposited, Paused, Reserved, Resumed, Settled
 from router.terms.book import Book
 
@@ -104,4 +104,4 @@ def identity_of(book: Book) -> Identity:
         if plan.dedup is not None:
             fields.update(name for key in plan.dedup.keys for name in key)
             keep_ns = max(keep_ns, plan.dedup.window_ns)
-    return Identity(tuple(sorted(fields)), keep_ns)
+    return Identity(tuple(sorted(fields)), keep_ns, FOLD_VERSION)

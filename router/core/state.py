@@ -41,11 +41,19 @@ RECENT_ANSWERS: Final = 100
 _DAYS_KEPT: Final = 400
 
 
+#: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
+FOLD_VERSION: Final = 2
+
+
 class Identity(Struct, frozen=True):
-    """What dedup needs remembered: which fields tell a consumer, and for how long (nanoseconds)."""
+    """What dedup needs remembered: which fields tell a consumer, and for how long (nanoseconds); and by which fold.
+
+    A snapshot of another identity is folded anew. One that does not say its fold is of a first, older one.
+    """
 
     fields: tuple[str, ...] = ()
     keep_ns: int = 0
+    fold: int = 1
 
 
 class Sent(Struct):

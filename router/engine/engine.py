@@ -31,6 +31,7 @@ from router.transport import Transport
 
 RECENT_VIEWS_MAX: Final = 20_000
 _RETRY_FULL_S: Final = 5
+_UNWRITABLE: Final = "the ledger cannot be written: try again shortly"
 
 
 class Engine:
@@ -166,7 +167,7 @@ class Engine:
         if self.draining or not self.started:
             return Refused(503, "draining", "the router is stopping or starting: try again shortly", 5)
         if not self.ledger.writable or self.journal.stale:
-            return Refused(503, "ledger_unavailable", "the ledger cannot be written: try again shortly", _RETRY_FULL_S)
+            return Refused(503, "ledger_unavailable", _UNWRITABLE, _RETRY_FULL_S)
         if len(self.state.open) >= self.book.router.limits.queue_max:
             return Refused(503, "overloaded", "as many leads are held as limits.queue_max allows", 1)
         return None
@@ -212,7 +213,7 @@ class Engine:
             await asyncio.shield(self.journal.commit(batch))
         except LedgerFull as error:
             self._answering.discard(lead.lead_id)
-            raise Refused(503, "ledger_unavailable", str(error), _RETRY_FULL_S) from error
+            raise Refused(503, "ledger_unavailable", _UNWRITABLE, _RETRY_FULL_S) from error
         view = self._view(lead.lead_id)
         assert view is not None
         return view

@@ -140,6 +140,8 @@ def translated(path: Path, error: sqlite3.Error) -> LedgerError:
         return LedgerLocked(f"{path}: {error}", hint="another program holds the database: close it")
     if code == sqlite3.SQLITE_FULL:
         return LedgerFull(f"{path}: {error}", hint="make room on the disk")
+    if "Could not decode" in str(error):  # SQLite quotes the whole value, which may be a person's: never repeat it
+        return LedgerDamaged(f"{path} is damaged: a column that should be text is not", hint=_ACCEPT)
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):  # the last: tables are missing
         return LedgerDamaged(f"{path} is damaged: {error}", hint=_ACCEPT)
     return LedgerBroken(f"{path}: {error}", hint="look at the disk, the file's owner and the system log")

@@ -1,6 +1,7 @@
 """The fold, where random worlds are too short to reach."""
 
-from router.core.state import State
+from router.core.live import identity_of
+from router.core.state import FOLD_VERSION, Identity, State
 from router.model.facts import Received, Reserved, Settled
 from router.model.times import NS_DAY, NS_S
 from tests import factory
@@ -96,3 +97,11 @@ def test_a_buyer_with_an_open_doubt_gets_the_next_lead() -> None:
         return [(await w.sell(factory.lead(f"l{n}", phone=f"+1512555014{n}"))).status for n in range(2)]
 
     assert world.play(story) == ["in_doubt", "sold"]
+
+
+def test_a_snapshot_of_another_fold_is_not_trusted() -> None:
+    """What an older version of the fold wrote compares unequal, so a start folds all facts anew."""
+    identity = identity_of(factory.book(factory.buyer("b", factory.contract("c"))))
+    assert identity.fold == FOLD_VERSION
+    older = State.load(State(Identity(identity.fields, identity.keep_ns)).dump())
+    assert older.identity != identity

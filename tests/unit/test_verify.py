@@ -140,6 +140,14 @@ def test_a_damaged_file_does_not_hold(state: Path, damage: Callable[[Path], obje
     assert report.findings
 
 
+def test_bytes_where_text_should_stand_are_a_finding_that_repeats_none_of_them(state: Path) -> None:
+    """SQLite's own words quote the whole value, which in a lead's body is a person: ours do not."""
+    edit(state, "UPDATE facts SET body = cast(x'ff' || cast('secret-value' as blob) as text) WHERE seq = 3")
+    report = verify(state)
+    assert not report.ok
+    assert not any("secret-value" in str(finding) for finding in report.findings)
+
+
 def test_any_flipped_byte_of_a_fact_is_found(state: Path) -> None:
     """Each byte of one fact's JSON on the page counts."""
     data = (state / DATABASE_FILE).read_bytes()
