@@ -63,7 +63,8 @@ class Controls:
             raise Refused(409, "no_wallet", "the buyer's terms have no wallet: set wallet.mode first")
         if f"{buyer_id}\0{reference}" in state.payments:
             raise Refused(409, "already_booked", "a deposit of that reference was booked before")
-        await self._engine.write([Deposited(buyer_id=buyer_id, amount=amount, reference=reference, by=by)])
+        plain = int(amount)  # facts are written down as plain numbers; Money is none to the ledger
+        await self._engine.write([Deposited(buyer_id=buyer_id, amount=plain, reference=reference, by=by)])
         left = balance(buyer, self._engine.state)
         assert left is not None
         return left

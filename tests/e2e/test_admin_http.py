@@ -5,11 +5,11 @@ from typing import Any
 
 import orjson
 import pytest
-from msgspec import structs
+from msgspec import json, structs
 
 from router.engine.controls import Candidate
 from router.model.delivery import HttpRequest, HttpResponse
-from router.model.facts import Paused, Resumed, Settled
+from router.model.facts import Deposited, Paused, Resumed, Settled
 from router.terms.problems import Problem
 from router.web.routes import ADMIN as ADMIN_ONLY
 from router.web.routes import ROUTES, Route
@@ -420,3 +420,6 @@ async def test_a_deposit_is_booked_once_and_pays_for_leads() -> None:
         ]
         assert sold_to == [["bright-tx"], ["dim-tx"]]
         assert (await get(house, "/v1/contracts/bright-tx"))["balance"] == "1.00"
+        facts = [entry.fact async for entries in house.ledger.facts_after(0) for _, entry in entries]
+        assert [type(fact.amount) for fact in facts if isinstance(fact, Deposited)] == [int]
+        assert all(json.encode(fact) for fact in facts)  # as the ledger on disk writes them
