@@ -246,7 +246,7 @@ class State(Struct):
         if fact.rate_interval_ns:
             tat = self.rate_tat.get(fact.contract_id, 0)
             self.rate_tat[fact.contract_id] = max(tat, fact.steady_ns) + fact.rate_interval_ns
-        self._sold_in_tier(fact.lead_type, fact.contract_id, 1)
+        self._sold_in_tier(fact.contract_id, 1)
         seen = self.seen.get(fact.lead_id)
         if seen is not None:
             seen.sent[fact.delivery_id] = Sent(fact.contract_id, fact.buyer_id, entry.at_ns)
@@ -313,7 +313,7 @@ class State(Struct):
             self._usage(owner).remove(held.at_ns, held.price)
         if held.rate_interval_ns and not held.sent:
             self.rate_tat[held.contract_id] -= held.rate_interval_ns
-        self._sold_in_tier(None, held.contract_id, -1)
+        self._sold_in_tier(held.contract_id, -1)
 
     def _answered(self, held: Held, accepted: bool) -> None:
         answers = self._answers(held.contract_id)
@@ -323,7 +323,7 @@ class State(Struct):
         if len(answers.days) > _DAYS_KEPT:
             del answers.days[min(answers.days)]
 
-    def _sold_in_tier(self, _lead_type: str | None, contract_id: str, step: int) -> None:
+    def _sold_in_tier(self, contract_id: str, step: int) -> None:
         for rotation in self.rotations.values():
             if contract_id in rotation.eligible:
                 rotation.sold[contract_id] = rotation.sold.get(contract_id, 0) + step

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from hashlib import sha256
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -139,6 +140,7 @@ class MemoryLedger:
 
     def _write(self, entries: Sequence[Entry], future: asyncio.Future[int]) -> None:
         for entry in entries:
+            msgspec.json.encode(entry.fact)  # what the ledger on disk could not write down must fail here too
             self._entries.append(Entry(at_ns=entry.at_ns, fact=entry.fact))
             self._note(len(self._entries), entry)
         if not future.done():
