@@ -14,7 +14,7 @@ import sys
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache, cached_property
@@ -93,6 +93,10 @@ class Geography:
         """Whether any code in use starts with these digits."""
         at = bisect_left(self._sorted, prefix)
         return at < len(self._sorted) and self._sorted[at].startswith(prefix)
+
+    def starting(self, prefix: str) -> Sequence[str]:
+        """Every code in use that starts with these digits."""
+        return self._sorted[bisect_left(self._sorted, prefix) : bisect_right(self._sorted, prefix + "9" * 5)]
 
     def state(self, text: str) -> Codes | None:
         """Every code of a state: `"OK"` or `"Oklahoma"`."""
