@@ -1,4 +1,4 @@
-"""`coverage import`: a buyer's territory list as it came -> a list under `config/coverage`, the TOML, and the report."""
+"""`coverage import`: a buyer's territory list as it came -> a list under `config/coverage`, the TOML, the report."""
 
 import argparse
 import sys
@@ -26,11 +26,15 @@ _HEADINGS: Final = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """`coverage import FILE [--name NAME] [--country US] [--accept-unread] [--replace] [--dry-run]`."""
-    parser.add_argument("file", metavar="FILE|-", help="the list as the buyer sent it: CSV or plain text; - reads standard input")
+    parser.add_argument(
+        "file", metavar="FILE|-", help="the list as the buyer sent it: CSV or plain text; - reads standard input"
+    )
     parser.add_argument("--name", help="of the list under coverage/ (default: the file's own name)")
     parser.add_argument("--country", choices=COUNTRIES, default="US", help="whose postal codes these are (default: US)")
     parser.add_argument("--accept-unread", action="store_true", help="exit 0 although something could not be read")
-    parser.add_argument("--replace", action="store_true", help="write over a list of that name that says something else")
+    parser.add_argument(
+        "--replace", action="store_true", help="write over a list of that name that says something else"
+    )
     parser.add_argument("--dry-run", action="store_true", help="write no list, only report")
     shared.config_dir(parser)
     shared.json_output(parser)
@@ -74,7 +78,9 @@ def _written(territory: Territory, list_name: str, options: argparse.Namespace) 
         try:
             if path.exists() and path.read_text("utf-8-sig") != text and not options.replace:
                 message = f"{path} is there and says something else"
-                raise CommandError(NO, message, "Nothing was written. Look at --dry-run, then give --replace or --name.")
+                raise CommandError(
+                    NO, message, "Nothing was written. Look at --dry-run, then give --replace or --name."
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -112,15 +118,21 @@ def _line(line: Line) -> dict[str, Any]:
     return {"line": line.line, "said": line.said, "read_as": line.read_as, "why": line.why, "mend": line.mend}
 
 
+def _sentence(one: Line) -> str:
+    """The guess or the trouble, and what to do."""
+    stop = "" if one.why.endswith("?") else "."
+    return f"{one.why}{stop} {one.mend[:1].upper()}{one.mend[1:]}" if one.mend else one.why
+
+
 def _report(territory: Territory, list_name: str, written: dict[str, str]) -> list[str]:
     coverage, problems = expanded(territory, list_name)
-    lines = [f"read as a {'table' if territory.form == 'table' else 'text'}, {territory.encoding}"]
+    lines = [f"read as {'a table' if territory.form == 'table' else 'text'}, {territory.encoding}"]
     if territory.columns:
         lines.append("  " + ", ".join(f"{name or '(no name)'}: {role}" for name, role in territory.columns.items()))
     for kind, heading in _HEADINGS.items():
         found = territory.of(kind)  # type: ignore[arg-type]
         if found:
-            rows = [(f"line {one.line}", one.said, one.read_as, ". ".join(filter(None, (one.why, one.mend)))) for one in found]
+            rows = [(f"line {one.line}", one.said, one.read_as, _sentence(one)) for one in found]
             lines += ["", f"{heading}:", *columns(rows, indent="  ")]
     if problems:
         lines += ["", "what check will say of it:"]

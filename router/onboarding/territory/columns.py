@@ -11,7 +11,9 @@ Role = Literal["code", "first", "last", "without", "city", "county", "state", "m
 
 _HEADER_ROWS_MAX: Final = 40
 _NAME_LENGTH_MAX: Final = 40
-_ZIP: Final = r"(?:zips?|zip ?codes?|zip ?5|postal|postal ?codes?|post ?codes?|zip(?: or)? postal(?: codes?)?|codes?|plz)"
+_ZIP: Final = (
+    r"(?:zips?|zip ?codes?|zip ?5|postal|postal ?codes?|post ?codes?|zip(?: or)? postal(?: codes?)?|codes?|plz)"
+)
 _WHOSE: Final = (
     r"(?:(?:us|usa|target|coverage|covered|service|serviced|delivery|home|property|customer|lead|primary|5|five|digit"
     r"|our|all|list|of|valid|included?|accepted|territory|market) )*"
@@ -23,15 +25,18 @@ _NAMES: Final[tuple[tuple[Role, str], ...]] = (
     ("last", rf"(?:{_ZIP} )?(?:to|thru|through|end|ending|high|upper|max)|(?:to|thru|through|end|ending|high) {_ZIP}"),
     ("without", rf"(?:not covered|excluded?|exclusions?|except(?:ions)?|removed?|blocked) {_ZIP}|{_ZIP} (?:not covered"
                 r"|excluded|exclusions?|exceptions?)|exclusions"),
-    ("code", rf"{_WHOSE}{_ZIP}(?: (?:list|prefix(?:es)?|range|ranges|\d+))?|fsas?|outcodes?|outward codes?|prefix(?:es)?"),
+    ("code", rf"{_WHOSE}{_ZIP}(?: (?:list|prefix(?:es)?|range|ranges|\d+))?|fsas?|outcodes?|outward codes?"
+             r"|prefix(?:es)?"),
     ("county", r"(?:county|counties|parish|county name|county parish)"),
     ("city", r"(?:city|cities|town|towns|place|locality|municipality|city name|city town|primary city|po name)"),
     ("state", r"(?:state|states|st|state code|state name|state abbr|state abbreviation|state prov|province)"),
     ("miles", r"(?:radius|miles|mile radius|radius miles|radius in miles|radius mi|mi|distance)"),
-    ("flag", r"(?:covered|cover|coverage|included?|active|serviced?|service|in territory|accept|accepted|buy|buying|status"
-             r"|exclude|excluded|yes no|y n)"),
+    ("flag", r"(?:covered|cover|coverage|included?|active|serviced?|service|in territory|accept|accepted|buy|buying"
+             r"|status|exclude|excluded|yes no|y n)"),
 )  # fmt: skip
-_YES: Final = frozenset(("y", "yes", "true", "1", "x", "covered", "include", "included", "active", "accept", "live", "on"))
+_YES: Final = frozenset(
+    ("y", "yes", "true", "1", "x", "covered", "include", "included", "active", "accept", "live", "on")
+)
 _NO: Final = frozenset(
     ("n", "no", "false", "0", "not covered", "exclude", "excluded", "inactive", "reject", "closed", "off", "removed")
 )
@@ -99,15 +104,14 @@ def _is_header(row: Row, roles: Sequence[Role]) -> bool:
 
 
 def _settled(roles: Sequence[Role], names: Sequence[str], rows: Sequence[Row]) -> tuple[Role, ...]:
-    """A range needs both its ends; a column named "excluded" may hold yes and no, or codes."""
+    """A range needs both its ends; a column named "excluded" may hold codes, and "status" anything."""
     settled = list(roles)
     if ("first" in roles) != ("last" in roles):
         settled = ["code" if role in ("first", "last") else role for role in settled]
     for at, role in enumerate(settled):
-        if role == "flag" and any(word in names[at].casefold() for word in ("exclu", "remov", "block")):
-            cells = [row.cells[at].strip() for row in rows if at < len(row.cells) and row.cells[at].strip()][1:]
-            if cells and not any(flag_of(cell) is not None for cell in cells):
-                settled[at] = "without"
+        cells = [row.cells[at] for row in rows if at < len(row.cells) and row.cells[at] not in ("", names[at])]
+        if role == "flag" and cells and not any(flag_of(cell) is not None for cell in cells):
+            settled[at] = "without" if "exclu" in names[at].casefold() else "note"
     return tuple(settled)
 
 

@@ -13,28 +13,40 @@ from router.terms.regions import US_STATES, state_code
 Kind = Literal["state", "county", "city"]
 
 #: Words around the name of a place that say nothing of it.
-_FILLERS: Final = frozenset(
-    """a an all also any anything area areas below bordering by can city cities code codes complete county counties cover
-    coverage covered covering covers do entire entirely every everything for from full fully greater in include included
-    includes including is just list live metro most of only our over parts please postal region regions sell send serve
-    served serves service serviced servicing state states statewide surrounding take taking territory that the these they
-    this throughout to town towns we whole wide will with within work works you your zip zips zipcode zipcodes""".split()
-)
+_FILLERS: Final = frozenset((
+    "a", "an", "all", "also", "any", "anything", "area", "areas", "below", "by", "can", "city",
+    "cities", "code", "codes", "complete", "county", "counties", "cover", "coverage", "covered", "covering",
+    "covers", "do", "entire", "entirely", "every", "everything", "for", "from", "full", "fully", "in",
+    "include", "included", "includes", "including", "is", "just", "list", "live", "of", "only",
+    "our", "please", "postal", "region", "regions", "sell", "send", "serve", "served", "serves",
+    "service", "serviced", "servicing", "state", "states", "statewide", "take", "taking",
+    "territory", "that", "the", "these", "they", "this", "throughout", "to", "town", "towns", "we", "whole", "wide",
+    "will", "with", "within", "work", "works", "you", "your", "zip", "zips", "zipcode", "zipcodes"
+))  # fmt: skip
 #: Which of them say that the whole place is meant.
 _WHOLE: Final = frozenset(("all", "complete", "entire", "entirely", "every", "everything", "full", "fully", "statewide",
                            "throughout", "whole", "wide"))  # fmt: skip
+#: Which of them, beside a name, say that something else is meant than the place.
+_PARTLY: Final = frozenset((
+    "bordering", "certain", "close", "greater", "half", "metro", "metropolitan", "most", "mostly", "near", "nearby",
+    "outskirts", "over", "part", "partial", "partly", "parts", "portions", "select", "selected", "some", "suburbs",
+    "surrounding",
+))  # fmt: skip
 _COUNTY_WORD: Final = re.compile(r"(?:count(?:y|ies)|parish(?:es)?|borough|municipio|census area)", re.IGNORECASE)
 _LONGEST_STATE: Final = max(len(name.split()) for name in US_STATES.values())
 
 
 class Place(NamedTuple):
-    """A place of the US; `name` as coverage writes it: `"TX"`, `"Travis, TX"`. `whole`: said to be meant as a whole."""
+    """A place of the US; `name` as coverage writes it: `"TX"`, `"Travis, TX"`.
+    `whole`: it is said that all of it is meant; `doubt`: why it cannot be taken as it stands.
+    """
 
     kind: Kind
     name: str
     state: str
     said: str
     whole: bool = False
+    doubt: str = ""
     guess: str = ""
 
     @property
@@ -58,17 +70,25 @@ def place_of(text: str, state: str | None = None) -> Place | NoPlace:
     words = text.replace(".", "").split()
     whole = any(word.casefold() in _WHOLE for word in words)
     if state_code_of(text) is not None:
-        return _state(text, text, whole=whole)
+        return _state(text, text)
     county = any(map(_COUNTY_WORD.fullmatch, words))
-    core = [word for word in words if word.casefold() not in _FILLERS or word.isupper() and state_code(word)]
+    partly = any(word.casefold() in _PARTLY for word in words)
+    core = [word for word in words if not _says_nothing(word)]
     core = [word for word in core if not _COUNTY_WORD.fullmatch(word)]
     if not core:
-        return NoPlace(text)
+        return NoPlace("")
     name = " ".join(core)
     found = _stated(core, county=county) or _bare(name, state, county=county)
     if isinstance(found, Place):
-        return found._replace(said=text, whole=whole)
+        doubt = f"not all of {found.name} is meant, or more than it" if partly else found.doubt
+        if not partly and {word.casefold() for word in words} & {"state", "statewide"}:
+            doubt = ""
+        return found._replace(said=text, whole=whole and not partly, doubt=doubt)
     return NoPlace(text, *(found or ()))
+
+
+def _says_nothing(word: str) -> bool:
+    return word.casefold() in _FILLERS | _PARTLY and not (word.isupper() and state_code(word))
 
 
 def state_code_of(text: str) -> str | None:
@@ -84,7 +104,7 @@ def pair_of(first: str, second: str) -> Place | NoPlace | None:
         return None
     left = place_of(first, state)
     if isinstance(left, Place) and left.kind != "state" and left.state == state:
-        return left._replace(said=f"{first}, {second}")
+        return left._replace(said=f"{first}, {second}", guess="")
     if state_code_of(first) is None:
         return None
     if us().city(f"{first.strip()}, {state}") is None:
@@ -99,7 +119,8 @@ def named(kind: Kind, name: str, state: str | None) -> Place | NoPlace:
     """A place out of a column of its kind."""
     said = f"{name}, {state}" if state and kind != "state" else name
     if kind == "state":
-        return _state(name, name)
+        found = _state(name, name)
+        return found._replace(doubt="") if isinstance(found, Place) else found
     bare, _, own = name.partition(",")
     own_state = (state_code(own) if own else None) or (state_code(state) if state else None)
     if own_state is None:
@@ -115,12 +136,13 @@ def named(kind: Kind, name: str, state: str | None) -> Place | NoPlace:
     return NoPlace(said, f"no {kind} of that name in {own_state}", _did_you_mean(kind, full))
 
 
-def _state(text: str, said: str, *, whole: bool = False) -> Place | NoPlace:
+def _state(text: str, said: str) -> Place | NoPlace:
     code = state_code(text.strip(" ."))
     if code is None:
         return NoPlace(said, "no state of that name", _did_you_mean("state", text))
-    twice = us().city(f"{US_STATES[code]}, {code}") is not None and not whole
-    return Place("state", code, code, said, whole, "the state, not the city of that name" if twice else "")
+    twice = len(text) > 2 and us().city(f"{US_STATES[code]}, {code}") is not None
+    doubt = f"it may be the state, {code}, or the city of that name" if twice else ""
+    return Place("state", code, code, said, doubt=doubt)
 
 
 def _stated(words: list[str], *, county: bool) -> Place | tuple[str, str] | None:
@@ -134,7 +156,7 @@ def _stated(words: list[str], *, county: bool) -> Place | tuple[str, str] | None
             found = _state(last, last) if len(last) > 2 or last.isupper() else None
             return found if isinstance(found, Place) else None
         for kind in ("county",) if county else ("city",):
-            place = Place(kind, f"{before}, {code}", code, "")  # type: ignore[arg-type]
+            place = Place(kind, f"{before}, {code}", code, "")
             if place.codes:
                 return place
         if len(last) == 2 and not last.isupper():
@@ -148,7 +170,7 @@ def _bare(name: str, state: str | None, *, county: bool) -> Place | tuple[str, s
     """A name without its state: known where the line is about one."""
     kind: Kind = "county" if county else "city"
     if state is not None and (place := Place(kind, f"{name}, {state}", state, "")).codes:
-        return place._replace(guess=f"in {state}, which the line is about")
+        return place._replace(guess=f"in {state}, as is said beside it")
     if county:
         return f"which {name} County?" if state is None else f"no county of that name in {state}", "Name its state"
     if name.casefold() in _city_names():

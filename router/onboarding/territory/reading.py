@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from router.onboarding.territory.columns import Columns, flag_of, named_columns, unnamed_columns
+from router.onboarding.territory.columns import Columns, Role, flag_of, named_columns, unnamed_columns
 from router.onboarding.territory.places import NoPlace, Place, named
 from router.onboarding.territory.sentence import Said, home_states, understand
 from router.onboarding.territory.sheet import SEPARATORS, Row, open_sheet, rows_of, separator_of
@@ -24,7 +24,7 @@ _NOTE_WITHOUT: Final = re.compile(
 _NOTE_DOUBT: Final = re.compile(r"\b(?:except\w*|exclud\w*|not|but|excl)\b", re.IGNORECASE)
 _NOTE_CODE: Final = re.compile(r"(?<!\w)\d{5}(?!\w)", re.ASCII)
 _TITLE: Final = re.compile(
-    r"\b(?:territor\w*|coverage|list|updated?|version|v\d+|zip codes?|postal codes?|confidential|page|total|prepared|"
+    r"\b(?:territor\w*|coverage|list|updated?|version|zip codes?|postal codes?|confidential|page|total|prepared|"
     r"attachment|exhibit|schedule|thanks|thank you|regards|hi|hello|dear|sincerely|sent from|service area|end of)\b",
     re.IGNORECASE,
 )
@@ -58,7 +58,7 @@ class Territory(Struct, frozen=True, kw_only=True):
     country: str
     encoding: str
     form: Literal["table", "text"]
-    columns: dict[str, str] = {}
+    columns: dict[str, Role] = {}
     postal_codes: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     counties: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ def read_territory(data: bytes, *, country: str = "US") -> Territory:
         _read_text(taking, sheet.text)
     else:
         _read_table(taking, *table)
-    columns = {} if table is None else dict(zip(table[1].names, table[1].roles, strict=True))
+    columns: dict[str, Role] = {} if table is None else dict(zip(table[1].names, table[1].roles, strict=True))
     return taking.territory(sheet.encoding, "text" if table is None else "table", columns)
 
 
@@ -110,12 +110,16 @@ class _Taking:
             self.say(line, "unread" if said.why else "remark", said.said, why=said.why, mend=said.mend)
         elif said.label:
             assert isinstance(what, Place)
-            self.say(line, "guessed", said.said, why="taken as the name of the codes beside it, not as a place of its own")
+            self.say(
+                line, "guessed", said.said, why="taken as the name of the codes beside it, not as a place of its own"
+            )
         elif isinstance(what, Codes):
             for entry in what.entries:
                 self._take_code(line, what.said, entry, said.without, why, idle=idle)
         elif isinstance(what, Circle):
-            self._note(line, said, self._circles, (what.center, what.miles), f"{what.miles:g} miles around {what.center}", why)
+            self._note(
+                line, said, self._circles, (what.center, what.miles), f"{what.miles:g} miles around {what.center}", why
+            )
         else:
             self._note(line, said, self._places, (what.kind, what.name), f"{what.kind} {what.name}", why)
 
@@ -149,9 +153,12 @@ class _Taking:
             shown = f"left out: {shown}"
         self.say(line, "guessed" if why else "taken", said.said, shown, why)
 
-    def territory(self, encoding: str, form: Literal["table", "text"], columns: dict[str, str]) -> Territory:
+    def territory(self, encoding: str, form: Literal["table", "text"], columns: dict[str, Role]) -> Territory:
         """Everything, put in order."""
         places = {kind: self._named(kind, without=False) for kind in ("state", "county", "city")}
+        for entry in sorted(self._codes[False].keys() & self._codes[True].keys()):
+            why = f"line {self._codes[False][entry]} says that it is covered; left out wins"
+            self.say(self._codes[True][entry], "guessed", entry, f"left out: {entry}", why)
         codes = self._narrowed(self._codes[False])
         without = [*self._narrowed(self._codes[True]), *self._expanded()]
         if self._idle:
@@ -211,7 +218,7 @@ class _Taking:
             return True
         if any(_holds(parse_entry(one, self.country), code) for one in codes):
             return True
-        found = [named(kind, name, None) for kind in ("county", "city") for name in places[kind]]  # type: ignore[arg-type]
+        found = [named(kind, name, None) for kind in ("county", "city") for name in places[kind]]
         circles = [us().radius(center, miles) or () for center, miles in self._circles[False]]
         return any(isinstance(one, Place) and code in one.codes for one in found) or any(code in one for one in circles)
 
@@ -245,10 +252,10 @@ def _table(text: str) -> tuple[list[Row], Columns] | None:
     if found:
         _, _, rows, columns = max(found, key=lambda one: one[:2])
         return rows, columns
-    separator = separator_of(text)
-    rows = list(rows_of(text, separator)) if separator else []
+    likely = separator_of(text)
+    rows = list(rows_of(text, likely)) if likely else []
     unnamed = unnamed_columns(rows)
-    return (rows, unnamed) if unnamed else None
+    return None if unnamed is None else (rows, unnamed)
 
 
 def _read_table(taking: _Taking, rows: Sequence[Row], columns: Columns) -> None:
@@ -304,9 +311,8 @@ def _read_row(taking: _Taking, row: Row, columns: Columns, *, without: bool) -> 
     for note in notes:
         if _NOTE_CODE.search(note):
             taking.say(row.line, "unread", note, why="a note that names postal codes is for a person to read")
-        if not _NOTE_WITHOUT.match(note):
-            continue
-        out, reason = True, f"its note says: {note}"
+        elif _NOTE_WITHOUT.match(note):
+            out, reason = True, f"its note says: {note}"
     doubt = [note for note in notes if not out and _NOTE_DOUBT.search(note)]
     if doubt:
         reason = f"its note says: {doubt[0]}; what that leaves out is only what other lines say"
@@ -322,7 +328,7 @@ def _flags(row: Row, columns: Columns) -> Iterator[tuple[str, str]]:
 
 
 def _said_in(row: Row, columns: Columns, country: str, state: str | None) -> Iterator[Said]:
-    reader = Reader(country, zeros=state is None or state in ZERO_STATES, column=True)
+    reader = Reader(country, zeros=state is None or state in ZERO_STATES, column=True, state=state)
     cells = columns.cells(row, "code")
     ends = [*columns.cells(row, "first"), *columns.cells(row, "last")]
     miles = columns.cells(row, "miles")
@@ -347,9 +353,9 @@ def _said_in(row: Row, columns: Columns, country: str, state: str | None) -> Ite
 def _place_in(row: Row, columns: Columns, state: str | None) -> Iterator[Said]:
     """A row without codes: its city, else its county, else its whole state."""
     for role in ("city", "county", "state"):
-        names = columns.cells(row, role)  # type: ignore[arg-type]
+        names = columns.cells(row, role)
         for name in names:
-            found = named(role, name, state)  # type: ignore[arg-type]
+            found = named(role, name, state)
             if isinstance(found, NoPlace):
                 yield Said(found.said, why=found.why, mend=found.mend)
             else:
@@ -361,7 +367,7 @@ def _place_in(row: Row, columns: Columns, state: str | None) -> Iterator[Said]:
 
 
 def _held_to(said: Said, state: str | None) -> Said:
-    """Codes of a row against its state: a guess that lies elsewhere was a bad one, a plain code that does is doubtful."""
+    """Codes of a row against its state: a guess that lies elsewhere was a bad one, a plain code is doubtful."""
     if state is None or not isinstance(said.what, Codes):
         return said
     homes = home_states(said.what.entries)

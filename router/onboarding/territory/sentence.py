@@ -49,7 +49,7 @@ _Item = Piece | Place | NoPlace
 
 
 def understand(text: str, reader: Reader, *, state: str | None = None, without: bool = False) -> list[Said]:
-    """Everything that a line or cell says. `state` is the one it is about, `without` that it stands among exclusions."""
+    """Everything that a line or cell says. `state`: that it is about; `without`: it stands among exclusions."""
     items = _places(list(pieces_of(plain(text), reader)), reader, state)
     said: list[Said] = []
     out, opened, since = without, False, 0
@@ -64,6 +64,8 @@ def understand(text: str, reader: Reader, *, state: str | None = None, without: 
                 out, opened = without, False
             case Sign() | Aside():
                 pass
+            case Words(""):
+                pass
             case Words(words):
                 said.append(Said(words))
             case NoPlace(words, why, mend):
@@ -72,7 +74,10 @@ def understand(text: str, reader: Reader, *, state: str | None = None, without: 
                 said.append(Said(words, why=why, mend=mend, without=out))
             case Place():
                 label = _labels(items, at)
-                said.append(Said(item.said, item, without=out, label=label, guess=item.guess))
+                if item.doubt and not label:
+                    said.append(Said(item.said, without=out, why=item.doubt, mend="Ask for the postal codes"))
+                else:
+                    said.append(Said(item.said, item, without=out, label=label, guess=item.guess))
             case Codes() | Circle():
                 said.append(Said(item.said, item, without=out, guess=item.guess))
     if out and not without:
@@ -153,7 +158,7 @@ def _place(pieces: Sequence[Piece], at: int, state: str | None) -> Words | Place
             again = place_of(text, homes.most_common(1)[0][0])
             found = again if isinstance(again, Place) else found
     if isinstance(found, NoPlace) and not found.why:
-        return Words(text)
+        return Words(text if found.said else "")
     return found
 
 

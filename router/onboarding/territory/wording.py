@@ -6,7 +6,7 @@ guess that was needed, or it has none or two and becomes `Unclear` with the mend
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from router.terms.geography import us
@@ -78,11 +78,14 @@ Match = re.Match[str]
 
 
 class Reader(NamedTuple):
-    """How text is read. `zeros`: four digits may be a code that lost its zero; `column`: the text stands among codes."""
+    """How text is read. `zeros`: four digits may be a code that lost its zero; `column`: the text stands among codes;
+    `state`: where they lie, if that is said beside them.
+    """
 
     country: str = "US"
     zeros: bool = False
     column: bool = False
+    state: str | None = None
 
 
 _DASH: Final = r"(?:-+|to|thru|through|until|up to|\.{2,3})"
@@ -142,7 +145,7 @@ def _beginning(reader: Reader, match: Match) -> Piece:
 
 
 def _code(reader: Reader, match: Match) -> Piece:
-    return Codes(match[0], (match["c"],), "" if match[0] == match["c"] else "the four digits after it say no more")
+    return Codes(match[0], (match["c"],), "" if match[0] == match["c"] else "what follows the five digits says no more")
 
 
 def _number(reader: Reader, match: Match) -> Piece:
@@ -151,6 +154,9 @@ def _number(reader: Reader, match: Match) -> Piece:
     padded = digits.zfill(_US_DIGITS)
     may_pad = len(digits) > 2 and us().exists(padded)
     may_start = len(digits) == 3 and us().any_with_prefix(digits)
+    if may_pad and may_start and reader.state is not None:
+        may_pad = _lies_in(reader.state, [padded])
+        may_start = _lies_in(reader.state, us().starting(digits))
     if len(digits) == 4:
         if may_pad and (reader.zeros or reader.column):
             return Codes(match[0], (padded,), "a leading zero was lost")
@@ -164,6 +170,10 @@ def _number(reader: Reader, match: Match) -> Piece:
     if may_start:
         return Codes(match[0], (f"{digits}*",), "three digits are the beginning of codes")
     return Unclear(match[0], "a number that is no postal code", "Ask what is meant")
+
+
+def _lies_in(state: str, codes: Iterable[str]) -> bool:
+    return any(place is not None and place.state == state for place in map(us().place, codes))
 
 
 def _look_alike(reader: Reader, match: Match) -> Piece:
@@ -222,7 +232,8 @@ _US_FORMS: Final[tuple[tuple[str, Make], ...]] = (
     (r"(?P<p>\d{3})'?s", _beginning),
     (r"(?:start(?:s|ing)?(?:\s+with)?|begin(?:s|ning)?(?:\s+with)?|prefix(?:es)?):?\s+(?P<p>\d{1,5})", _beginning),
     (r"(?P<c>\d{5})", _code),
-    (r"(?P<c>\d{3,5})\.0+", lambda reader, match: _number(reader, match) if len(match["c"]) < 5 else _code(reader, match)),
+    (r"(?P<c>\d{5})\.0+", _code),
+    (r"(?P<c>\d{3,4})\.0+", _number),
     (r"(?=\S*\d\S*\d\S*\d)[\dOoQIlS]{5}", _look_alike),
     (r"(?P<c>\d{1,4})", _number),
     (r"\d+", lambda reader, match: Unclear(match[0], "a number that is no postal code", "Ask what is meant")),

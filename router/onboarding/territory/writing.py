@@ -40,8 +40,8 @@ def without_name(list_name: str) -> str:
 def lists(territory: Territory, list_name: str) -> dict[str, str]:
     """The text of every list to write, by its name."""
     terms = as_terms(territory, list_name)
-    named = {name: territory.postal_codes for name in terms.files}
-    named |= {name: territory.without_codes for name in terms.exclude.files}
+    named = dict.fromkeys(terms.files, territory.postal_codes)
+    named |= dict.fromkeys(terms.exclude.files, territory.without_codes)
     return {name: "\n".join((_COLUMN, *entries, "")) for name, entries in named.items()}
 
 
@@ -76,10 +76,7 @@ def codes_in_use(coverage: Coverage) -> set[str]:
     geography = us()
     if coverage.country != "US":
         return set()
-    if coverage.everywhere:
-        found = set(geography.codes)
-    else:
-        found = _all(coverage.codes, coverage.prefixes)
+    found = set(geography.codes) if coverage.everywhere else _all(coverage.codes, coverage.prefixes)
     return found - _all(coverage.excluded_codes, coverage.excluded_prefixes)
 
 
