@@ -32,6 +32,7 @@ class Levels(Struct, frozen=True, kw_only=True):
     ledger_commit_s: float  # all commits together
     ledger_commit_last_s: float
     ledger_writable: bool
+    alerts_open: Mapping[str, int]  # by kind
 
 
 class Metrics:
@@ -123,6 +124,7 @@ class _Levels:
         self._commit_total = gauge("ledger_commit_seconds", "Time spent in commits since the start")
         self._commit_last = gauge("ledger_commit_last_seconds", "The last commit")
         self._writable = gauge("ledger_writable", "1 when the ledger can be written")
+        self._alerts = gauge("alerts_open", "Alerts that are not over", ("kind",))
 
     def set(self, levels: Levels) -> None:
         """Take over how things stand."""
@@ -141,3 +143,6 @@ class _Levels:
         self._commit_total.set(levels.ledger_commit_s)
         self._commit_last.set(levels.ledger_commit_last_s)
         self._writable.set(levels.ledger_writable)
+        self._alerts.clear()
+        for kind, count in levels.alerts_open.items():
+            self._alerts.labels(kind).set(count)

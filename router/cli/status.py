@@ -1,7 +1,7 @@
 """`lead-router status`: is it ready, with which terms, and what it has to do just now."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from router.cli import options as shared
@@ -17,18 +17,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show it; exit 1 when the daemon answers and is not ready. Needs no token; with one it names the terms too."""
+    """Show it; exit 1 when the daemon answers and is not ready. A token is not needed; with one: terms, open alerts."""
     daemon = Daemon(options)
     answer = daemon.call("GET", "/readyz")
     ready = answer.status == 200
     found: dict[str, Any] = {"ready": ready, **_mapping(answer.json())}
     if options.token:
         found["terms"] = daemon.ask("GET", "/v1/terms")
+        found["alerts"] = daemon.ask("GET", "/v1/alerts")["alerts"]
     if options.json:
         print_json(found)
     else:
+        alerts = found.pop("alerts", None)
         print("\n".join(columns([("ready", "yes" if ready else "no"), *_rows("", found)])))
+        if alerts is not None:
+            print("\n".join(_alerts(alerts)))
     return DONE if ready else NO
+
+
+def _alerts(alerts: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Each with what to do, two lines a piece."""
+    yield f"{len(alerts)} alert{'' if len(alerts) == 1 else 's'} open" if alerts else "no alerts"
+    for one in alerts:
+        yield f"  {one['subject']}: {one['message']} (since {one['since']})"
+        yield f"    {one['mend']}"
 
 
 def _mapping(value: object) -> dict[str, Any]:

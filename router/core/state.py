@@ -38,11 +38,12 @@ from router.model.times import NS_DAY
 
 KEYS_KEPT_NS: Final = 7 * NS_DAY
 RECENT_ANSWERS: Final = 100
+RECENT_OUTCOMES: Final = 20
 _DAYS_KEPT: Final = 400
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 2
+FOLD_VERSION: Final = 3
 
 
 class Identity(Struct, frozen=True):
@@ -122,11 +123,25 @@ class Pause(Struct):
 
 
 class Answers(Struct):
-    """A contract's answers: the last hundred (`1` accepted, `0` not, newest last), and counts per local day."""
+    """A contract's answers: the last hundred (`1` accepted, `0` not, newest last), and counts per local day.
+
+    `outcomes` are the first letters of how the last deliveries ended at first, doubts and failures too, newest last.
+    """
 
     recent: str = ""
+    outcomes: str = ""
     days: dict[str, tuple[int, int]] = field(default_factory=dict)  # day -> (accepted, answered)
     auth_failures: int = 0  # running
+
+
+class Overpriced(Struct):
+    """A contract's answers that named more than was reserved: how many since when, and the last one."""
+
+    since_ns: int
+    at_ns: int
+    count: int
+    price: int
+    reserved: int
 
 
 class Rotation(Struct):
@@ -156,6 +171,7 @@ class State(Struct):
     held: dict[str, Held] = field(default_factory=dict)
     open: dict[str, OpenLead] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
+    overpriced: dict[str, Overpriced] = field(default_factory=dict)  # by contract
     rotations: dict[str, Rotation] = field(default_factory=dict)  # "lead_type/tier"
     paused: dict[str, Pause] = field(default_factory=dict)
     deposits: dict[str, int] = field(default_factory=dict)  # buyer -> minor units since ever
@@ -267,10 +283,15 @@ class State(Struct):
         answers = self._answers(held.contract_id)
         answers.auth_failures = answers.auth_failures + 1 if fact.auth_failed else 0
 
-    def _settled(self, _entry: Entry, fact: Settled) -> None:
+    def _settled(self, entry: Entry, fact: Settled) -> None:
         held = self.held.get(fact.delivery_id)
         if held is None:
             return
+        if held.status == "in_flight" and not held.test and fact.by is None:
+            answers = self._answers(held.contract_id)
+            answers.outcomes = (answers.outcomes + fact.outcome[0])[-RECENT_OUTCOMES:]
+            if fact.answer_price is not None:
+                self._overprice(entry, held, fact.answer_price)
         lead = self.open.get(held.lead_id)
         if lead is not None:
             lead.deliveries[fact.delivery_id] = fact.outcome
@@ -291,6 +312,12 @@ class State(Struct):
         del self.held[fact.delivery_id]
         if not held.test:
             self._unhold(held, fact)
+
+    def _overprice(self, entry: Entry, held: Held, price: int) -> None:
+        seen = self.overpriced.get(held.contract_id)
+        if seen is None or entry.at_ns - seen.at_ns > NS_DAY:
+            seen = self.overpriced[held.contract_id] = Overpriced(entry.at_ns, entry.at_ns, 0, price, held.price)
+        seen.at_ns, seen.count, seen.price, seen.reserved = entry.at_ns, seen.count + 1, price, held.price
 
     def _landed(self, held: Held) -> None:
         """A delivery is no longer on its way to the buyer."""
@@ -360,6 +387,7 @@ class State(Struct):
         self.paused.pop(f"{fact.subject}:{fact.id}", None)
         if fact.subject == "contract" and fact.id in self.answers:
             self.answers[fact.id].auth_failures = 0
+            self.answers[fact.id].outcomes = ""  # whoever resumes has looked at them
 
     def _deposited(self, _entry: Entry, fact: Deposited) -> None:
         self.deposits[fact.buyer_id] = self.deposits.get(fact.buyer_id, 0) + fact.amount

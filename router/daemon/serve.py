@@ -33,6 +33,8 @@ from router.daemon.upkeep import feed_watchdog, keep_house, keep_snapshots
 from router.engine import Engine, LeadView
 from router.engine.controls import Candidate, Controls
 from router.engine.proof import Proof
+from router.engine.watch import Watch
+from router.engine.webhook import Webhook
 from router.ledger.protocol import LedgerError
 from router.ledger.sqlite import SqliteLedger
 from router.metrics import Metrics
@@ -153,7 +155,12 @@ class Daemon:
         self._engine.journal.on_decided = lambda took_ns: self._metrics.decided(took_ns / NS_S)
         self._engine.journal.on_settled = self._settled
         self._controls = Controls(self._engine, lambda: self._next_candidate(config_dir))
-        site = build_site(self._engine, self._controls, Proof(self._engine), self._metrics, version=_version())
+        self._watch = Watch(self._engine)
+        self._webhook = Webhook(self._engine)
+        self._watch.on_told.append(self._webhook.tell)
+        site = build_site(
+            self._engine, self._controls, Proof(self._engine), self._watch, self._metrics, version=_version()
+        )
         self._server = book.router.server
         connections_max = self._server.connections_max
         self._intake = Serving(site.intake.handle, connections_max=connections_max)
@@ -182,6 +189,8 @@ class Daemon:
             keep_snapshots(self._engine),
             keep_house(self._engine),
             feed_watchdog(self._engine, self._clock, self._notifier),
+            self._watch.run(),
+            self._webhook.run(),
         ):
             self._start_task(upkeep)
         _log.info("listening", extra={"addresses": to_builtins(addresses), "version": _version()})
@@ -310,6 +319,7 @@ class Daemon:
         self._notifier.stopping()
         within_s = self._engine.book.router.server.drain / NS_S
         _log.info("stopping", extra={"count": len(self._engine.state.open)})
+        self._engine.feed.close()
         for serving in (self._intake, self._admin):
             serving.leave_passed()  # clients wait in those until the next start; ours answer 503 meanwhile
         drain = asyncio.ensure_future(self._engine.drain(within_s))

@@ -187,11 +187,13 @@ class Deliveries:
         since_ns = lead.released_at_ns if lead is not None else job.lead.received_at_ns
         within = job.plan.terms.sla.deliver_within if job.plan.terms.sla is not None else None
         accepted = verdict.outcome == "accepted"
+        named = verdict.price if accepted and verdict.price is not None else job.price
         return Settled(
             delivery_id=job.delivery_id,
             outcome=verdict.outcome,
             reason=verdict.reason,
-            price=min(job.price, job.price if verdict.price is None else verdict.price) if accepted else None,
+            price=min(job.price, named) if accepted else None,
+            answer_price=named if named > job.price else None,
             reference=verdict.reference,
             redirect_url=verdict.redirect_url,
             late=within is not None and finished.answered_at_ns - since_ns > within,

@@ -18,6 +18,7 @@ from router.core.selling import payout_of
 from router.core.state import Held, State
 from router.engine.alarms import Alarms
 from router.engine.deliveries import Deliveries
+from router.engine.feed import Feed
 from router.engine.journal import Batch, Journal
 from router.engine.seller import Seller
 from router.engine.views import KnownRequest, LeadView, Refused
@@ -54,6 +55,8 @@ class Engine:
         self.journal.on_reopened = self._lead_reopened
         self.journal.on_folded = self._take_up
         self.seller.on_end = self._lead_ended
+        self.feed = Feed(clock.wall_ns())
+        self.journal.on_durable = self.feed.take
         self._alarms = alarms
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
         self._answering: set[str] = set()
@@ -118,6 +121,7 @@ class Engine:
 
     def _take_up(self) -> None:
         """After a start or a fold: in-flight deliveries of the last life become doubts, open leads go on."""
+        self.feed.know(self.state.held)
         coming = self.journal.intended()
         for delivery_id, held in list(self.state.held.items()):
             if held.status == "in_flight" and delivery_id not in self.deliveries and delivery_id not in coming:

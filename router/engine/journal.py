@@ -73,6 +73,7 @@ class Journal:
         self.on_folded: Callable[[], None] = lambda: None
         self.on_decided: Callable[[int], None] = lambda _: None  # nanoseconds it took
         self.on_settled: Callable[[Held, Settled], None] = lambda _, __: None
+        self.on_durable: Callable[[Sequence[Entry]], None] = lambda _: None
         self._calendar = Calendar()
         self._steady_base_ns = 0
         self._unwritten: deque[tuple[asyncio.Future[int], Sequence[Entry]]] = deque()
@@ -179,12 +180,13 @@ class Journal:
             self._unwritten.popleft()
         future = self.ledger.append(entries, keep=keep)
         self._unwritten.append((future, entries))
-        future.add_done_callback(self._written)
+        future.add_done_callback(lambda done: self._written(done, entries))
         return future
 
-    def _written(self, future: "asyncio.Future[int]") -> None:
+    def _written(self, future: "asyncio.Future[int]", entries: Sequence[Entry]) -> None:
         error = None if future.cancelled() else future.exception()
         if error is None:
+            self.on_durable(entries)
             return
         if isinstance(error, LedgerFull):
             self._lost_track()

@@ -33,6 +33,7 @@ from router.terms.book import Book, CapPlan, ContractPlan
 from router.terms.compile import revive
 
 BOOKS_KEPT: Final = 4
+DOUBTS_SHOWN: Final = 20
 
 
 class Library:
@@ -207,16 +208,16 @@ class Proof:
         plan = self._engine.book.contracts.get(contract_id)
         return self._contract(plan, self._held()) if plan is not None else None
 
-    def _held(self) -> dict[str, list[Held]]:
-        """What each contract and buyer has in flight or in doubt, by owner."""
-        found: dict[str, list[Held]] = {}
-        for one in self._engine.state.held.values():
+    def _held(self) -> dict[str, dict[str, Held]]:
+        """What each contract and buyer has in flight or in doubt: owner -> delivery id -> it."""
+        found: dict[str, dict[str, Held]] = {}
+        for delivery_id, one in self._engine.state.held.items():
             if not one.test:
-                found.setdefault(f"contract:{one.contract_id}", []).append(one)
-                found.setdefault(f"buyer:{one.buyer_id}", []).append(one)
+                found.setdefault(f"contract:{one.contract_id}", {})[delivery_id] = one
+                found.setdefault(f"buyer:{one.buyer_id}", {})[delivery_id] = one
         return found
 
-    def _contract(self, plan: ContractPlan, held: dict[str, list[Held]]) -> dict[str, Any]:
+    def _contract(self, plan: ContractPlan, held: dict[str, dict[str, Held]]) -> dict[str, Any]:
         engine, state = self._engine, self._engine.state
         moment = engine.moment()
         pauses = {name: state.paused.get(name) for name in (f"contract:{plan.id}", f"buyer:{plan.buyer_id}")}
@@ -246,12 +247,13 @@ class Proof:
             "tier": plan.tier.name,
             "price": format_money(plan.price),
             "priority": plan.terms.priority,
-            "caps": [self._cap(plan, cap, held.get(cap.owner, [])) for cap in plan.caps],
+            "caps": [self._cap(plan, cap, list(held.get(cap.owner, {}).values())) for cap in plan.caps],
             "balance": None if (left := balance(plan.buyer, state)) is None else format_money(left),
             "ramp": self._ramp(plan),
             "guards": [],
             "breaker": None,
             "in_flight": state.in_flight.get(plan.buyer_id, 0),
+            "in_doubt": _doubts(held.get(plan.owner, {})),
             "rotation": self._rotation(plan),
         }
 
@@ -297,6 +299,15 @@ class Proof:
             "answers": len(answers.recent) if answers is not None else 0,
             "credit": turned.current.get(plan.id) if turned is not None else None,
         }
+
+
+def _doubts(held: dict[str, Held]) -> list[dict[str, Any]]:
+    """The oldest deliveries in doubt, for whoever resolves them."""
+    doubts = sorted((one.at_ns, delivery_id, one) for delivery_id, one in held.items() if one.status == "in_doubt")
+    return [
+        {"delivery_id": delivery_id, "lead_id": one.lead_id, "since": format_instant(at_ns)}
+        for at_ns, delivery_id, one in doubts[:DOUBTS_SHOWN]
+    ]
 
 
 def _reserved_next(entries: list[Entry], place: int) -> list[str]:

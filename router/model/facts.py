@@ -109,12 +109,16 @@ class Attempted(Fact, frozen=True, kw_only=True, tag=True):
 
 
 class Settled(Fact, frozen=True, kw_only=True, tag=True):
-    """A delivery reached an outcome (again, when a doubt is resolved). `price` is what is billed, minor units."""
+    """A delivery reached an outcome (again, when a doubt is resolved). `price` is what is billed, minor units.
+
+    `answer_price` is what the buyer's answer named, where that was more than was reserved.
+    """
 
     delivery_id: str
     outcome: Outcome
     reason: str | None = None
     price: int | None = None
+    answer_price: int | None = None
     reference: str | None = None
     redirect_url: str | None = None
     late: bool = False

@@ -128,7 +128,7 @@ def _plain_scalar(value: Any) -> Any:
 # -- checks --------------------------------------------------------------------------------------
 
 
-def _url_problems(url: str, key: str) -> list[Problem]:
+def url_problems(url: str, key: str) -> list[Problem]:
     """What is wrong with how a URL is written; whether it may be reached at all is judged elsewhere."""
 
     def wrong(message: str, mend: str) -> list[Problem]:
@@ -304,7 +304,7 @@ def _ping(endpoint: Endpoint, lead_types: Sequence[LeadType]) -> tuple[PingPlan 
     if ping is None:
         return None, []
     body, problems = _body(ping.body, endpoint, lead_types, "ping.body")
-    problems = [*_url_problems(ping.url, "ping.url"), *problems]
+    problems = [*url_problems(ping.url, "ping.url"), *problems]
     finders: dict[str, Find | None] = {"bid": None, "reference": None}
     for name in finders:
         text = getattr(ping, name)
@@ -337,8 +337,8 @@ def compile_endpoint(
     rules, rule_problems = compile_rules(endpoint.responses)
     ping, ping_problems = _ping(endpoint, lead_types)
     problems = [
-        *_url_problems(endpoint.url, "url"),
-        *(_url_problems(endpoint.test_url, "test_url") if endpoint.test_url is not None else ()),
+        *url_problems(endpoint.url, "url"),
+        *(url_problems(endpoint.test_url, "test_url") if endpoint.test_url is not None else ()),
         *_wire_problems(endpoint),
         *_auth_problems(endpoint.auth),
         *_retry_problems(endpoint.retry),

@@ -9,13 +9,15 @@ from msgspec import Struct
 from router.core.intake.refusal import FieldError
 from router.engine import Engine
 from router.engine.controls import Controls
+from router.engine.feed import alert_json
 from router.engine.proof import Proof
+from router.engine.watch import Watch
 from router.ledger.protocol import FoundLead
 from router.metrics import Metrics
 from router.model.money import format_money, parse_money
 from router.model.times import format_instant
 from router.terms.problems import Problem as Finding
-from router.web import pages
+from router.web import events, pages
 from router.web.exchange import Exchange, bytes_answer, instant_of, json_answer, read_body, read_small, require_type
 from router.web.intake import Intake, Nothing, lead_answer
 from router.web.leads import search_email, search_phone
@@ -42,10 +44,18 @@ class Admin:
     """The handlers of the admin listener, those of the intake listener included."""
 
     def __init__(
-        self, engine: Engine, controls: Controls, proof: Proof, intake: Intake, metrics: Metrics, openapi: bytes
+        self,
+        engine: Engine,
+        controls: Controls,
+        proof: Proof,
+        watch: Watch,
+        intake: Intake,
+        metrics: Metrics,
+        openapi: bytes,
     ) -> None:
         """`openapi` is the document as JSON."""
         self._engine = engine
+        self._watch = watch
         self._controls = controls
         self._proof = proof
         self._intake = intake
@@ -74,6 +84,8 @@ class Admin:
             "resume_buyer": self.resume_buyer,
             "pause_source": self.pause_source,
             "resume_source": self.resume_source,
+            "get_events": self.get_events,
+            "get_alerts": self.get_alerts,
             "get_terms": self.get_terms,
             "reload_terms": self.reload_terms,
             "check_terms": self.check_terms,
@@ -100,14 +112,14 @@ class Admin:
 
     async def metrics(self, ask: Exchange) -> web.StreamResponse:
         """`GET /metrics`."""
-        text = self._metrics.text(levels(self._engine))
+        text = self._metrics.text(levels(self._engine, self._watch))
         return web.Response(body=text, headers={"Content-Type": self._metrics.content_type})
 
     # -- seeing ----------------------------------------------------------------------------------
 
     async def status(self, ask: Exchange) -> web.StreamResponse:
         """`GET /v1/status`."""
-        return json_answer(stats(self._engine, self._metrics))
+        return json_answer(stats(self._engine, self._watch, self._metrics))
 
     async def explain(self, ask: Exchange) -> web.StreamResponse:
         """`POST /v1/explain`."""
@@ -160,6 +172,16 @@ class Admin:
         if found is None:
             raise Problem("not_found", "There is no such contract.")
         return json_answer(found)
+
+    async def get_events(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/events`."""
+        ask.query(())
+        return await events.stream(ask.request, self._engine.feed)
+
+    async def get_alerts(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/alerts`."""
+        ask.query(())
+        return json_answer({"alerts": [alert_json(told.alert, told.since_ns) for told in await self._watch.fresh()]})
 
     async def get_terms(self, ask: Exchange) -> web.StreamResponse:
         """`GET /v1/terms`."""

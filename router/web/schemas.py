@@ -1,7 +1,9 @@
 """The JSON shapes of the API, for the OpenAPI document. What routes name as `body` and in `answers` stands here."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
+
+from router.alerts import Kind
 
 Schema = dict[str, Any]
 
@@ -189,10 +191,32 @@ SCHEMAS: Final[dict[str, Schema]] = {
             ),
             "breaker": {"type": ["object", "string", "null"]},
             "in_flight": INTEGER,
+            "in_doubt": {
+                **_list(_object({"delivery_id": TEXT, "lead_id": TEXT, "since": INSTANT})),
+                "description": "the oldest deliveries in doubt: resolve them",
+            },
         },
         ("contract_id", "buyer_id", "status", "paused", "caps", "in_flight"),
     ),
     "Contracts": _object({"contracts": _list(_ref("Contract"))}, ("contracts",)),
+    "Alerts": _object(
+        {
+            "alerts": _list(
+                _object(
+                    {
+                        "id": {**TEXT, "description": "the same as long as the same trouble lasts"},
+                        "kind": {**TEXT, "enum": list(get_args(Kind))},
+                        "subject": {**TEXT, "description": "contract:ID, buyer:ID or router"},
+                        "since": INSTANT,
+                        "message": {**TEXT, "description": "what happened"},
+                        "mend": {**TEXT, "description": "what to do"},
+                    },
+                    ("id", "kind", "subject", "since", "message", "mend"),
+                )
+            )
+        },
+        ("alerts",),
+    ),
     "Deliveries": _object(
         {
             "deliveries": _list(
@@ -236,6 +260,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "now": _object({"open_leads": COUNTS, "in_flight": INTEGER, "in_doubt": INTEGER, "waiting": INTEGER}),
             "since_start": _object({"leads": COUNTS, "deliveries": COUNTS}),
             "ledger": {"type": "object"},
+            "alerts": {**COUNTS, "description": "open ones by kind"},
             "paused": _list({"type": "object"}),
             "book": COUNTS,
         },

@@ -5,6 +5,7 @@ from typing import Any
 
 from router.core.state import OpenLead
 from router.engine import Engine
+from router.engine.watch import Watch
 from router.ledger.sqlite import SqliteLedger
 from router.metrics import Levels, Metrics
 from router.model.times import NS_S, format_instant
@@ -26,7 +27,7 @@ def readiness(engine: Engine) -> dict[str, Any]:
     return {"ready": not reasons, "reasons": reasons, "terms_version": engine.book.version}
 
 
-def levels(engine: Engine) -> Levels:
+def levels(engine: Engine, watch: Watch) -> Levels:
     """The gauges of `/metrics`."""
     held = Counter(one.status for one in engine.state.held.values())
     ledger = engine.ledger
@@ -45,6 +46,7 @@ def levels(engine: Engine) -> Levels:
         ledger_commit_s=stats.commit_ns_total / NS_S if stats else 0.0,
         ledger_commit_last_s=stats.commit_ns_last / NS_S if stats else 0.0,
         ledger_writable=ledger.writable,
+        alerts_open=Counter(told.alert.kind for told in watch.open),
     )
 
 
@@ -53,9 +55,9 @@ def _waits(lead: OpenLead) -> bool:
     return lead.decided and lead.status in ("routing", "queued") and None not in lead.deliveries.values()
 
 
-def stats(engine: Engine, metrics: Metrics) -> dict[str, Any]:
+def stats(engine: Engine, watch: Watch, metrics: Metrics) -> dict[str, Any]:
     """`GET /v1/status`: what stands now, and what was counted since the start."""
-    now = levels(engine)
+    now = levels(engine, watch)
     return {
         **readiness(engine),
         "terms": {"version": now.terms_version, "loaded_at": format_instant(engine.loaded_at_ns)},
@@ -73,6 +75,7 @@ def stats(engine: Engine, metrics: Metrics) -> dict[str, Any]:
             "commit_ms_last": round(now.ledger_commit_last_s * 1e3, 3),
             "writable": now.ledger_writable,
         },
+        "alerts": dict(now.alerts_open),
         "paused": [
             {
                 "subject": subject,

@@ -16,6 +16,7 @@ from router.daemon.sockets import listen
 from router.engine import Engine
 from router.engine.controls import Candidate, Controls
 from router.engine.proof import Proof
+from router.engine.watch import Watch
 from router.ledger.memory import MemoryLedger
 from router.metrics import Metrics
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
@@ -78,7 +79,8 @@ class House:
         )
         self.controls = Controls(self.engine, next_terms)
         self.proof = Proof(self.engine)
-        self.site: Site = build_site(self.engine, self.controls, self.proof, self.metrics, version="0.0.0")
+        self.watch = Watch(self.engine)
+        self.site: Site = build_site(self.engine, self.controls, self.proof, self.watch, self.metrics, version="0.0.0")
         self.client = aiohttp.ClientSession()
         self.intake = ""
         self.admin = ""
@@ -134,6 +136,7 @@ async def open_house(
     try:
         yield house
     finally:
+        house.engine.feed.close()
         await house.client.close()
         await house.engine.drain(1)
         for serving in servings:

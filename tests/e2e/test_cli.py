@@ -113,6 +113,7 @@ def test_status(house: House, capsys: Screen) -> None:
     said = capsys.readouterr().out
     assert "ready" in said
     assert "terms.version" in said
+    assert "no alerts" in said
     assert main(["status", "--url", house.admin, "--json"]) == DONE
     assert json.loads(capsys.readouterr().out)["ready"] is True
 

@@ -43,7 +43,7 @@ class Buyers:
 
     async def send(self, lane: str, request: HttpRequest, **_: Any) -> Answer:
         """As a transport does."""
-        delivery_id = dict(request.headers)["Idempotency-Key"]
+        delivery_id = dict(request.headers).get("Idempotency-Key", "")
         self.requests.append((lane, delivery_id, request.body))
         number = self._seen.get(lane, 0)
         self._seen[lane] = number + 1

@@ -23,6 +23,7 @@ LEVELS = Levels(
     ledger_commit_s=0.25,
     ledger_commit_last_s=0.01,
     ledger_writable=True,
+    alerts_open={"buyer_quiet": 2},
 )
 
 
@@ -58,6 +59,7 @@ def test_what_is_told_is_shown() -> None:
     assert shown["lead_router_open_leads", (("status", "routing"),)] == 2
     assert shown["lead_router_in_doubt_deliveries", ()] == 1
     assert shown["lead_router_ready", ()] == 1
+    assert shown["lead_router_alerts_open", (("kind", "buyer_quiet"),)] == 2
     assert shown["lead_router_terms_loaded_timestamp_seconds", (("version", "abcdef012345"),)] == 1.5
     assert shown["lead_router_ledger_commit_last_seconds", ()] == 0.01
 

@@ -37,7 +37,7 @@ def judge_endpoint(
             page.take(problem)
     for key, url in _urls(endpoint):
         if not any(problem.key == key for problem in plan_problems):
-            _judge_url(page, key, url, allow, http)
+            judge_url(page, key, url, allow, http)
     _judge_inline_secrets(page, endpoint)
     _judge_times(page, endpoint)
     if not endpoint.idempotent and endpoint.in_doubt_resolves is None:
@@ -74,7 +74,7 @@ def _urls(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         yield "ping.url", endpoint.ping.url
 
 
-def _judge_url(page: Page, key: str, url: str, allow: Sequence[Network], http: bool) -> None:
+def judge_url(page: Page, key: str, url: str, allow: Sequence[Network], http: bool) -> None:
     """Where a well written URL leads: by https, and to no address inside our own network."""
     parts = urlsplit(url)
     host = parts.hostname or ""

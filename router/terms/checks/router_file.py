@@ -6,6 +6,7 @@ from typing import Final
 from router.model.addresses import literal, networks
 from router.model.sizes import parse_size
 from router.model.times import NS_S
+from router.terms.checks.endpoints import judge_url
 from router.terms.checks.page import Page
 from router.terms.checks.values import (
     judge_at_least,
@@ -15,9 +16,11 @@ from router.terms.checks.values import (
     judge_zone,
     shown,
 )
+from router.terms.endpoint import url_problems
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.postal import COUNTRIES
-from router.terms.schema import Defaults, RouterTerms, Server
+from router.terms.schema import Defaults, Network, RouterTerms, Server, Webhook
+from router.terms.secrets import PREFIX
 from router.terms.template import below
 
 _TCP: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})", re.ASCII)
@@ -32,6 +35,8 @@ def judge_router(page: Page, router: RouterTerms) -> None:
         page.error(key, NOT_YET, MEND)
     _judge_server(page.at("server"), router.server)
     _judge_defaults(page.at("defaults"), router.defaults)
+    if router.alerts.webhook is not None:
+        _judge_webhook(page.at("alerts.webhook"), router.alerts.webhook, router.network)
     judge_positive(page, "ledger.retention_pii", router.ledger.retention_pii, "people would be forgotten at once")
     if router.ledger.snapshot_every < NS_S:
         page.error("ledger.snapshot_every", "snapshots that often leave no time for leads", 'Write "60s" or so')
@@ -45,6 +50,21 @@ def judge_router(page: Page, router: RouterTerms) -> None:
     for name, operator in router.operators.items():
         judge_id(page, below("operators", name), name)
         judge_token_hash(page, below("operators", name) + ".token_sha256", operator.token_sha256)
+
+
+def _judge_webhook(page: Page, webhook: Webhook, network: Network) -> None:
+    """Alerts go over the same guarded transport as leads, and are signed."""
+    problems = url_problems(webhook.url, "url")
+    for problem in problems:
+        page.take(problem)
+    if not problems:
+        try:
+            allow = networks(network.allow_private)
+        except ValueError:
+            allow = ()  # judge_router says which range is wrong
+        judge_url(page, "url", webhook.url, allow, network.allow_http)
+    if not webhook.secret.startswith(PREFIX):
+        page.error("secret", "a secret is written inline", f'Put it into a file and write "{PREFIX}NAME"')
 
 
 def _judge_server(page: Page, server: Server) -> None:
