@@ -2,29 +2,38 @@
 
 Each attempt's intent is durable before its first byte leaves: the reservation stands for the first one, a `Repeating`
 fact for every further one. What an attempt meant is decided by pure functions; this loop only sends and waits.
+
+A buyer that refuses an access token with 401 is sent the lead once more with a new one. That is an attempt like every
+other: it counts against `retry.attempts`, waits for `backoff` and has an intent of its own.
 """
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from router.buyers.auth import without_secrets
+from router.buyers.auth import SecretUnusableError, without_secrets
 from router.buyers.classify import classify
 from router.buyers.render import RenderContext, render
 from router.clock import Clock
 from router.core.delivery import Repeat, next_step
+from router.courier import Carried, Courier
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure, Verdict
 from router.model.facts import Attempted, Repeating
 from router.model.lead import Lead
 from router.model.times import NS_MS, NS_S
 from router.terms.book import ContractPlan
-from router.transport import Transport
+
+log = logging.getLogger(__name__)
 
 
 class Job(Struct, kw_only=True):
-    """One delivery on its way. `attempts` and `doubted` say what happened before, when a restart took it up again."""
+    """One delivery on its way. `attempts` and `doubted` say what happened before, when a restart took it up again.
+
+    `renewed`: an access token was refused and a new one asked for.
+    """
 
     lead: Lead
     plan: ContractPlan
@@ -33,6 +42,7 @@ class Job(Struct, kw_only=True):
     deadline_ns: int  # wall clock: no attempt starts at or after it
     attempts: int = 0
     doubted: bool = False
+    renewed: bool = False
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -49,7 +59,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     `intend` returns when the fact is durable; `record` hands over an attempt that is not the last.
     """
 
-    transport: Transport
+    courier: Courier
     clock: Clock
     secrets: Mapping[str, str]
     intend: Callable[[Repeating], Awaitable[None]]
@@ -57,6 +67,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 
 
 _NO_TEST_URL = Verdict(outcome="failed", rule="test_url", reason="no_test_url")
+_NOT_UNDERSTOOD = Verdict(outcome="in_doubt", rule="table:unclassified", reason="unclassified", healthy=False)
 
 
 async def carry(job: Job, desk: Desk) -> Finished:
@@ -73,15 +84,22 @@ async def carry(job: Job, desk: Desk) -> Finished:
         job.attempts += 1
         if job.attempts > 1:
             await desk.intend(Repeating(delivery_id=job.delivery_id, n=job.attempts))
-        request = render(endpoint, context, desk.secrets, now_s=desk.clock.wall_ns() // NS_S, test=job.lead.test)
-        if request is None:
-            return Finished(attempted=None, verdict=_NO_TEST_URL, answered_at_ns=desk.clock.wall_ns())
         sent_at_ns = desk.clock.wall_ns()
-        answer = await desk.transport.send(job.plan.buyer_id, request)
+        try:
+            request = render(endpoint, context, desk.secrets, now_s=sent_at_ns // NS_S, test=job.lead.test)
+            if request is None:
+                return Finished(attempted=None, verdict=_NO_TEST_URL, answered_at_ns=sent_at_ns)
+            carried = await desk.courier.send(
+                job.plan.buyer_id,
+                endpoint,
+                request,
+                desk.secrets,
+                within_ns=min(endpoint.timeout_ns, job.deadline_ns - sent_at_ns),
+            )
+        except SecretUnusableError as error:
+            return _unprovable(job, error, sent_at_ns)
         now_ns = desk.clock.wall_ns()
-        said = classify(endpoint, answer, after_doubt=job.doubted, now_s=now_ns // NS_S)
-        verdict = without_secrets(said, endpoint.auth, desk.secrets)
-        attempted = _attempted(job, request, sent_at_ns, answer, verdict)
+        verdict = _judged(job, carried, desk.secrets, now_ns)
         step = next_step(
             verdict,
             attempt=job.attempts,
@@ -92,9 +110,12 @@ async def carry(job: Job, desk: Desk) -> Finished:
             now_ns=now_ns,
             deadline_ns=job.deadline_ns,
         )
+        attempted = _attempted(job, request, sent_at_ns, carried.answer, verdict)
         job.doubted = job.doubted or verdict.outcome == "in_doubt"
         if not isinstance(step, Repeat):
             return Finished(attempted=attempted, verdict=step.verdict, answered_at_ns=now_ns)
+        if carried.token_refused and verdict.auth_failed:  # stale, it seems: not yet our credentials' fault
+            attempted = structs.replace(attempted, auth_failed=False)
         desk.record(attempted)
         await asyncio.sleep(step.after_ns / NS_S)
 
@@ -103,6 +124,27 @@ def accepted_fields(plan: ContractPlan) -> frozenset[str]:
     """The fields a contract accepts: only these are sent."""
     fields = plan.terms.fields
     return frozenset((*fields.required, *fields.optional))
+
+
+def _judged(job: Job, carried: Carried, secrets: Mapping[str, str], now_ns: int) -> Verdict:
+    """What the attempt meant. However odd an answer is, it must not cost more than its own delivery."""
+    endpoint = job.plan.endpoint
+    try:
+        said = classify(endpoint, carried.answer, after_doubt=job.doubted, now_s=now_ns // NS_S)
+    except Exception as error:
+        log.exception("answer_not_understood", extra={"contract_id": job.plan.id, "error": type(error).__name__})
+        said = _NOT_UNDERSTOOD
+    if carried.token_refused and said.auth_failed and not job.renewed:
+        job.renewed = True
+        said = structs.replace(said, retryable=True)
+    return without_secrets(said, endpoint.auth, secrets, carried.token)
+
+
+def _unprovable(job: Job, error: SecretUnusableError, now_ns: int) -> Finished:
+    """A secret is missing, so nothing can be sent; what an earlier attempt may have brought about stands."""
+    log.error("secret_unusable", extra={"contract_id": job.plan.id, "words": str(error), "hint": error.mend})
+    verdict = Verdict(outcome="in_doubt" if job.doubted else "failed", rule="secret", reason="auth")
+    return Finished(attempted=None, verdict=verdict, answered_at_ns=now_ns)
 
 
 def _attempted(

@@ -3,7 +3,8 @@
 A buyer that repeats the request in its answer gives our secret back, so it is taken out of what is kept of the answer.
 
 `hmac` is Standard Webhooks 1.0: the delivery id is the message's id, the attempt's second its time, and every secret
-signs, so that a buyer can rotate.
+signs, so that a buyer can rotate. `mtls` proves it in the TLS handshake, so the request says with which certificate.
+`oauth2` adds nothing here: its access token is fetched and put on the request when it is sent (`buyers/oauth2.py`).
 """
 
 import base64
@@ -16,9 +17,8 @@ from urllib.parse import quote, quote_plus
 
 from msgspec import structs
 
-from router.model.delivery import Verdict
-from router.terms.endpoint import SECRET_PREFIX, EndpointPlan
-from router.terms.problems import Problem
+from router.model.delivery import ClientIdentity, Verdict
+from router.terms.endpoint import SECRET_PREFIX
 from router.terms.schema import Auth
 
 _WEBHOOK_PREFIX: Final = "whsec_"
@@ -42,6 +42,7 @@ class Proof(NamedTuple):
 
     headers: tuple[tuple[str, str], ...] = ()
     query: tuple[tuple[str, str], ...] = ()
+    identity: ClientIdentity | None = None
 
 
 class Message(NamedTuple):
@@ -56,31 +57,32 @@ Resolve = Callable[[str], str]
 
 
 def prove(auth: Auth, secrets: Mapping[str, str], message: Message) -> Proof:
-    """Headers and query parameters for a request. `secrets` maps names to values. Raises SecretUnusableError."""
+    """What a request is given to prove who sends it. `secrets` maps names to values. Raises SecretUnusableError."""
+    return _KINDS[auth.type](auth, resolver(secrets), message)
+
+
+def resolver(secrets: Mapping[str, str]) -> Resolve:
+    """What turns `secret:NAME` into its value; other texts stay what they are. Raises SecretUnusableError."""
 
     def resolve(text: str) -> str:
+        if not text.startswith(SECRET_PREFIX):
+            return text
         name = text.removeprefix(SECRET_PREFIX)
         if name not in secrets:
             raise SecretUnusableError(name, "is not there", f"Put its value into secrets/{name}")
         return secrets[name]
 
-    return _KINDS[auth.type](auth, resolve, message)
+    return resolve
 
 
-def unusable_secrets(plan: EndpointPlan, secrets: Mapping[str, str]) -> list[Problem]:
-    """A problem for each secret of the endpoint that is missing or cannot be used, found before a lead is sent."""
-    try:
-        prove(plan.auth, secrets, Message("probe", 0, b""))
-    except SecretUnusableError as error:
-        return [Problem("", "auth", str(error), error.mend)]
-    return []
+def without_secrets(verdict: Verdict, auth: Auth, secrets: Mapping[str, str], token: str | None = None) -> Verdict:
+    """The verdict as it may be kept and shown: no secret of the endpoint stands in what the buyer said.
 
-
-def without_secrets(verdict: Verdict, auth: Auth, secrets: Mapping[str, str]) -> Verdict:
-    """The verdict as it may be kept and shown: no secret of the endpoint stands in what the buyer said."""
+    `token` is the access token that the request carried.
+    """
     if auth.type == "none" or not (verdict.reason or verdict.reference or verdict.redirect_url):
         return verdict
-    spellings = _spellings(auth, secrets)
+    spellings = _spellings(auth, secrets, token)
     link = verdict.redirect_url
     return structs.replace(
         verdict,
@@ -90,11 +92,13 @@ def without_secrets(verdict: Verdict, auth: Auth, secrets: Mapping[str, str]) ->
     )
 
 
-def _spellings(auth: Auth, secrets: Mapping[str, str]) -> list[str]:
+def _spellings(auth: Auth, secrets: Mapping[str, str], token: str | None) -> list[str]:
     """How the secrets of an endpoint look in a request, longest first."""
     written = (auth.username, auth.password, auth.token, auth.value, auth.client_secret, *(auth.secrets or ()))
     names = [text.removeprefix(SECRET_PREFIX) for text in written if text and text.startswith(SECRET_PREFIX)]
     found = {spelt for name in names if name in secrets for spelt in _spelt(secrets[name])}
+    if token is not None:
+        found.update(_spelt(token))
     if auth.type == "basic":
         found.update(value.removeprefix("Basic ") for _, value in prove(auth, secrets, Message("", 0, b"")).headers)
     return sorted((text for text in found if len(text) >= _HIDDEN_LENGTH_MIN), key=len, reverse=True)
@@ -127,9 +131,7 @@ def _none(auth: Auth, resolve: Resolve, message: Message) -> Proof:
 
 
 def _basic(auth: Auth, resolve: Resolve, message: Message) -> Proof:
-    user, password = auth.username or "", auth.password or ""
-    user = resolve(user) if user.startswith(SECRET_PREFIX) else user
-    token = base64.b64encode(f"{user}:{resolve(password)}".encode()).decode()
+    token = base64.b64encode(f"{resolve(auth.username or '')}:{resolve(auth.password or '')}".encode()).decode()
     return Proof(headers=(("Authorization", f"Basic {token}"),))
 
 
@@ -160,6 +162,10 @@ def _hmac(auth: Auth, resolve: Resolve, message: Message) -> Proof:
     )
 
 
+def _mtls(auth: Auth, resolve: Resolve, message: Message) -> Proof:
+    return Proof(identity=ClientIdentity(resolve(auth.cert or ""), resolve(auth.key or "")))
+
+
 def webhook_key(text: str, resolve: Resolve) -> bytes:
     """The key of a Standard Webhooks secret: the base64 after `whsec_`. Raises SecretUnusableError."""
     encoded = resolve(text).strip().removeprefix(_WEBHOOK_PREFIX)
@@ -180,4 +186,6 @@ _KINDS: Final[dict[str, Callable[[Auth, Resolve, Message], Proof]]] = {
     "header": _header,
     "query": _query,
     "hmac": _hmac,
+    "oauth2": _none,
+    "mtls": _mtls,
 }

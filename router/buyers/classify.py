@@ -76,13 +76,14 @@ def classify(
 
 
 def _without_answer(failure: TransportFailure) -> Verdict:
-    certain = failure.kind in CERTAIN_FAILURES
+    certain, refused = failure.kind in CERTAIN_FAILURES, failure.kind == "auth"
     return Verdict(
         outcome="failed" if certain else "in_doubt",
         rule=f"transport:{failure.kind}",
         reason=failure.kind,
-        retryable=certain,
-        healthy=failure.kind == "crash",  # ours, not the endpoint's
+        retryable=certain and not refused,
+        healthy=refused or failure.kind == "crash",  # as a 401; ours, not the endpoint's
+        auth_failed=refused,
     )
 
 

@@ -101,6 +101,7 @@ def _request(
         body=payload.body,
         timeout_ns=timeout_ns,
         connect_timeout_ns=min(plan.connect_timeout_ns, timeout_ns),
+        identity=proof.identity,
     )
 
 

@@ -16,6 +16,7 @@ from router.terms.check import check
 from router.terms.load import load
 from router.terms.problems import Problem, errors
 from router.terms.secrets import Secrets
+from router.transport.credentials import unusable
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
         secrets = Secrets(options.config, Path(credentials) if credentials else None)
         problems += [*check(loaded.terms), *secrets.missing(loaded.terms, strict=False)]
+        problems += unusable(loaded.terms, secrets.values(loaded.terms))
     problems.sort(key=lambda one: (one.severity == "error", one))  # errors last, where the eye is
     wrong = bool(errors(problems))
     if options.json:

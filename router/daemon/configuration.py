@@ -8,8 +8,8 @@ from router.engine.controls import Candidate
 from router.terms.check import check
 from router.terms.load import load
 from router.terms.problems import Problem
-from router.terms.schema import Terms
-from router.terms.secrets import SecretError, Secrets, name_of, references
+from router.terms.secrets import Secrets
+from router.transport.credentials import unusable
 
 _CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 
@@ -21,16 +21,6 @@ def read_candidate(config_dir: Path, state_dir: Path) -> Candidate:
         return Candidate(terms=None, problems=tuple(problems), secrets={})
     given = os.environ.get(_CREDENTIALS)
     secrets = Secrets(config_dir, Path(given) if given else None)
-    found: list[Problem] = [*problems, *check(terms), *secrets.missing(terms, strict=True)]
-    return Candidate(terms=terms, problems=tuple(found), secrets=values_of(terms, secrets))
-
-
-def values_of(terms: Terms, secrets: Secrets) -> dict[str, str]:
-    """Every secret that terms refer to and that can be read: name -> value."""
-    values: dict[str, str] = {}
-    for _, _, reference, _ in references(terms):
-        try:
-            values[name_of(reference)] = secrets.read(reference)
-        except SecretError:
-            continue  # `missing` has said so
-    return values
+    values = secrets.values(terms)
+    found: list[Problem] = [*problems, *check(terms), *secrets.missing(terms, strict=True), *unusable(terms, values)]
+    return Candidate(terms=terms, problems=tuple(found), secrets=values)

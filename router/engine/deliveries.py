@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol
 
 from router.core.state import Held
+from router.courier import Courier
 from router.dispatch import Desk, Finished, Job, carry
 from router.engine.alarms import Alarms
 from router.engine.journal import Batch, Journal
@@ -38,7 +39,7 @@ class Deliveries:
         self.freed: Callable[[str], None]
         self.landed: Callable[[], None]
         self._journal = journal
-        self._transport = transport
+        self._courier = Courier(transport, journal.clock)
         self._alarms = alarms
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._closed = False
@@ -74,6 +75,7 @@ class Deliveries:
         self._closed = True
         for task in list(self._jobs.values()):
             task.cancel()
+        await self._courier.close()
 
     def interrupted(self, delivery_id: str, held: Held) -> None:
         """A delivery was under way when the process died: it may have been sent, unless the last word was a failure."""
@@ -132,7 +134,7 @@ class Deliveries:
 
     async def _deliver(self, job: Job) -> None:
         desk = Desk(
-            transport=self._transport,
+            courier=self._courier,
             clock=self._journal.clock,
             secrets=self.secrets,
             intend=self._intend,

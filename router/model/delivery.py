@@ -7,8 +7,21 @@ from msgspec import Struct
 from router.model.codes import Outcome
 
 
+class ClientIdentity(Struct, frozen=True):
+    """The certificate we show in a TLS handshake, and its key, both PEM. Never shown anywhere else."""
+
+    cert: str
+    key: str
+
+    def __repr__(self) -> str:
+        return "ClientIdentity(...)"
+
+
 class HttpRequest(Struct, frozen=True, kw_only=True):
-    """One attempt's bytes. `url` is absolute with its query; `headers` hold everything but Host and Content-Length."""
+    """One attempt's bytes. `url` is absolute with its query; `headers` hold everything but Host and Content-Length.
+
+    `identity` is who we are in the TLS handshake, where the endpoint wants to know.
+    """
 
     method: str
     url: str
@@ -16,6 +29,7 @@ class HttpRequest(Struct, frozen=True, kw_only=True):
     body: bytes
     timeout_ns: int
     connect_timeout_ns: int
+    identity: ClientIdentity | None = None
 
 
 class HttpResponse(Struct, frozen=True, kw_only=True):
@@ -32,9 +46,10 @@ class HttpResponse(Struct, frozen=True, kw_only=True):
 #: Stages before any request byte was written prove that the buyer did not take the lead; the later ones do not.
 FailureKind = Literal[
     "dns", "connect", "tls", "blocked_address", "no_connection",  # certainly not taken -> failed
+    "token", "auth",  # no access token was to be had, or our credentials for one were refused -> failed
     "read_timeout", "connection_lost", "bad_answer", "crash",  # may have been taken -> in_doubt
 ]  # fmt: skip
-CERTAIN_FAILURES: Final = frozenset({"dns", "connect", "tls", "blocked_address", "no_connection"})
+CERTAIN_FAILURES: Final = frozenset({"dns", "connect", "tls", "blocked_address", "no_connection", "token", "auth"})
 
 
 class TransportFailure(Struct, frozen=True, kw_only=True):

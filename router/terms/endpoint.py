@@ -37,6 +37,7 @@ _URL: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _QUERY_NAME: Final = re.compile(r"[^\x00-\x20\x7f]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*", re.ASCII)
 #: Headers that are ours or the connection's to set.
 _OURS: Final = frozenset((
     "idempotency-key", "accept-encoding", "host", "content-length", "transfer-encoding", "connection", "expect",
@@ -92,6 +93,7 @@ class AuthKind(NamedTuple):
     keys: tuple[str, ...]
     secret: tuple[str, ...]
     headers: frozenset[str] = frozenset()  # headers it sets
+    optional: tuple[str, ...] = ()
 
 
 AUTH_KINDS: Final[dict[str, AuthKind]] = {
@@ -101,6 +103,13 @@ AUTH_KINDS: Final[dict[str, AuthKind]] = {
     "header": AuthKind(("name", "value"), ("value",)),
     "query": AuthKind(("name", "value"), ("value",)),
     "hmac": AuthKind(("secrets",), ("secrets",), _SIGNATURE),
+    "oauth2": AuthKind(
+        ("token_url", "client_id", "client_secret", "scope"),
+        ("client_secret",),
+        frozenset(("authorization",)),
+        optional=("scope",),
+    ),
+    "mtls": AuthKind(("cert", "key"), ("cert", "key")),
 }
 
 
@@ -152,14 +161,13 @@ def url_problems(url: str, key: str) -> list[Problem]:
     return wrong("the URL has a fragment, which is never sent", "Remove it from the # on") if "#" in url else []
 
 
-def _auth_problems(auth: Auth) -> list[Problem]:
-    kind = AUTH_KINDS.get(auth.type)
-    if kind is None:
-        known = ", ".join(AUTH_KINDS)
-        return [Problem("", "auth.type", f'auth type "{auth.type}" is not available yet', f"Use one of: {known}")]
+def _auth_problems(auth: Auth, url: str) -> list[Problem]:
+    kind = AUTH_KINDS[auth.type]
     found: list[Problem] = []
     for key in Auth.__struct_fields__[1:]:
         value = getattr(auth, key)
+        if key in kind.optional and value is None:
+            continue
         if key in kind.keys and not value:
             found.append(Problem("", f"auth.{key}", f'auth type "{auth.type}" needs {key}', f"Add {key}"))
         elif key not in kind.keys and value is not None:
@@ -168,10 +176,14 @@ def _auth_problems(auth: Auth) -> list[Problem]:
         elif key in kind.secret and not all(map(_is_reference, value if isinstance(value, tuple) else (value,))):
             mend = f'Put it into a file of its own and write {key} = "secret:NAME"'
             found.append(Problem("", f"auth.{key}", "a secret is written inline", mend))
-    return found + _auth_name_problems(auth)
+    if auth.token_url and "token_url" in kind.keys:
+        found += _url_problems(auth.token_url, "auth.token_url")
+    if auth.type == "mtls" and not url.lower().startswith("https:"):
+        found.append(Problem("", "auth.type", "a certificate is shown in TLS alone", "Write the url as https://"))
+    return found + _auth_text_problems(auth)
 
 
-def _auth_name_problems(auth: Auth) -> list[Problem]:
+def _auth_text_problems(auth: Auth) -> list[Problem]:
     name = auth.name or ""
     if auth.type == "header" and name and (not _TOKEN.fullmatch(name) or name.lower() in _OURS):
         return [
@@ -181,6 +193,10 @@ def _auth_name_problems(auth: Auth) -> list[Problem]:
         return [Problem("", "auth.name", f'"{name}" cannot be a query parameter', "Name it without spaces")]
     if auth.type == "basic" and (":" in (auth.username or "") or _CONTROL.search(auth.username or "")):
         return [Problem("", "auth.username", "a user name holds no colon and no control character", "Correct it")]
+    if auth.type == "oauth2" and _CONTROL.search(auth.client_id or ""):
+        return [Problem("", "auth.client_id", "a client id holds no control character", "Correct it")]
+    if auth.type == "oauth2" and auth.scope is not None and not _SCOPE.fullmatch(auth.scope):
+        return [Problem("", "auth.scope", "a scope is one or more words of visible ASCII", "Correct it, or remove it")]
     return []
 
 
@@ -203,7 +219,7 @@ def _retry_problems(retry: Retry) -> list[Problem]:
 def _header_problems(headers: Mapping[str, str], auth: Auth) -> list[Problem]:
     """Header names, and the characters and secrets written into their values."""
     found: list[Problem] = []
-    taken = _OURS | (AUTH_KINDS[auth.type].headers if auth.type in AUTH_KINDS else frozenset())
+    taken = _OURS | AUTH_KINDS[auth.type].headers
     taken |= {auth.name.lower()} if auth.type == "header" and auth.name else set()
     seen: set[str] = set()
     for name, value in headers.items():
@@ -340,7 +356,7 @@ def compile_endpoint(
         *url_problems(endpoint.url, "url"),
         *(url_problems(endpoint.test_url, "test_url") if endpoint.test_url is not None else ()),
         *_wire_problems(endpoint),
-        *_auth_problems(endpoint.auth),
+        *_auth_problems(endpoint.auth, endpoint.url),
         *_retry_problems(endpoint.retry),
         *header_problems,
         *body_problems,

@@ -28,7 +28,6 @@ UNENFORCED: Final = (
     Unenforced(Source, "adapter_secret", lambda source: source.adapter_secret is not None),
     Unenforced(Source, "forms", lambda source: bool(source.forms)),
     Unenforced(Source, "returns_to_source", lambda source: source.returns_to_source),
-    Unenforced(Endpoint, "auth.type", lambda endpoint: endpoint.auth.type in ("oauth2", "mtls")),
     Unenforced(Endpoint, "ping", lambda endpoint: endpoint.ping is not None),
     Unenforced(Contract, "min_bid", lambda contract: contract.min_bid is not None),
     Unenforced(Contract, "sla.guards", lambda contract: contract.sla is not None and bool(contract.sla.guards)),

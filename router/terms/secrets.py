@@ -8,6 +8,7 @@ not in terms, not in a terms version, not in an error, not in a `repr`.
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _BYTES_MAX: Final = 64 * 1024
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 #: The keys of an `auth` table whose values prove who we are, and so may only be written as `secret:NAME`.
-AUTH_SECRETS: Final = ("password", "token", "value", "client_secret", "key")
+AUTH_SECRETS: Final = ("password", "token", "value", "client_secret", "cert", "key")
+#: Those that may be a reference or plain text.
+_AUTH_NAMES: Final = ("username", "client_id")
 
 
 class SecretError(Exception):
@@ -51,6 +54,14 @@ class Secrets:
         if not path.is_file():
             raise SecretError(f'there is no secret "{name}": {path} is missing', _how_to_write(path))
         return _text_of(path, guarded=True)
+
+    def values(self, terms: Terms) -> dict[str, str]:
+        """Every secret that terms refer to and that can be read: name -> value. `missing` names the others."""
+        found: dict[str, str] = {}
+        for _, _, reference, _ in references(terms):
+            with suppress(SecretError):
+                found[name_of(reference)] = self.read(reference)
+        return found
 
     def missing(self, terms: Terms, *, strict: bool) -> list[Problem]:
         """A problem for every place whose secret cannot be read: errors when `strict` (to serve), else warnings.
@@ -87,10 +98,11 @@ def references(terms: Terms) -> Iterator[tuple[str, str, str, bool]]:
         if source.adapter_secret is not None and source.adapter_secret.startswith(PREFIX):
             yield terms.places[f"source:{source.id}"], "adapter_secret", source.adapter_secret, True
     for buyer in terms.buyers.values():
-        file, live = terms.places[f"buyer:{buyer.id}"], _live_endpoints(buyer)
+        file, live = terms.places[f"buyer:{buyer.id}"], live_endpoints(buyer)
         for name, endpoint in buyer.endpoints.items():
             place = below("endpoints", name)
-            for key, text in (("username", endpoint.auth.username or ""), *auth_secrets(endpoint.auth)):
+            named = ((key, getattr(endpoint.auth, key) or "") for key in _AUTH_NAMES)
+            for key, text in (*named, *auth_secrets(endpoint.auth)):
                 if text.startswith(PREFIX):
                     yield file, f"{place}.auth.{key}", text, name in live
 
@@ -105,7 +117,8 @@ def auth_secrets(auth: Auth) -> Iterator[tuple[str, str]]:
         yield f"secrets[{index}]", written
 
 
-def _live_endpoints(buyer: Buyer) -> set[str]:
+def live_endpoints(buyer: Buyer) -> set[str]:
+    """The endpoints of a buyer that leads may be sent to under these terms."""
     if buyer.status in ("draft", "closed"):
         return set()
     return {contract.endpoint for contract in buyer.contracts if contract.status not in ("draft", "closed")}

@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -27,6 +27,7 @@ from router.model.delivery import FailureKind, HttpRequest, HttpResponse, Transp
 from router.model.times import NS_S
 from router.terms.schema import Network
 from router.transport.guard import CURRENT_DIAL, Dial, Policy
+from router.transport.identity import refused_us, tls_context
 from router.transport.lanes import IDLE_S, Lane, Origin
 from router.transport.resolver import LookUp, LookUps, system_look_up
 from router.transport.wire import encode
@@ -36,16 +37,6 @@ BODY_MAX: Final = 64 * 1024
 CONNECTIONS_MAX: Final = 64
 _HEAD_LINE_MAX: Final = 8190
 _HEADERS_MAX: Final = 128
-
-
-@cache
-def tls_context(extra_ca: str | None = None) -> ssl.SSLContext:
-    """Verification by the system's certificate store, plus the PEM file `extra_ca`; TLS 1.2 or later."""
-    context = ssl.create_default_context()
-    if extra_ca is not None:
-        context.load_verify_locations(cafile=extra_ca)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Attempt:
@@ -80,7 +71,7 @@ class AiohttpTransport:
         self._mono_ns = (clock or SystemClock()).mono_ns
         self._connections_max = connections_max
         self._look_ups = LookUps(look_up)
-        self._tls = tls_context(extra_ca)
+        self._tls = partial(tls_context, extra_ca)
         self._idle_s = idle_s
         self._lanes: dict[str, Lane] = {}
         self._leaving: set[asyncio.Task[None]] = set()  # lanes of former terms, closing
@@ -140,7 +131,7 @@ class AiohttpTransport:
     async def _exchange(self, lane: Lane, request: HttpRequest, attempt: Attempt) -> HttpResponse | TransportFailure:
         """Connect, write, read. Whatever goes wrong becomes a failure; the connection never outlives a doubt."""
         try:
-            origin, target = lane.locate(request.url)
+            origin, target = lane.locate(request.url, request.identity)
             data = encode(request, origin.host, target)
         except ValueError as error:
             return TransportFailure(kind="no_connection", detail=f"nothing was sent: {_words(error)}")
@@ -278,6 +269,8 @@ def _failure(error: Exception, attempt: Attempt) -> TransportFailure:
     connection = attempt.connection
     protocol = connection.protocol if connection is not None else None
     told = protocol.exception() if protocol is not None else None
+    if refused_us(error):
+        return TransportFailure(kind="tls", detail="the buyer refused our certificate", peer=attempt.peer)
     kind, detail = _after_writing(told if isinstance(told, HttpProcessingError) else error)
     return TransportFailure(kind=kind, detail=detail, peer=attempt.peer)
 
@@ -329,6 +322,8 @@ def _words(error: BaseException) -> str:
 
 
 def _os_words(error: BaseException) -> str:
+    if isinstance(error.__cause__, ssl.SSLError):
+        return "TLS was broken off"
     number = getattr(error, "errno", None)
     return os.strerror(number) if number is not None and number in errno.errorcode else "in the middle of the answer"
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from yarl import URL
 
 from router.model.addresses import literal
+from router.model.delivery import ClientIdentity
 from router.model.times import NS_S
 from router.transport.guard import Dial, GuardedSockets, Policy
 from router.transport.resolver import LaneResolver, LookUps
@@ -68,7 +69,7 @@ class Lane:
         self,
         policy: Policy,
         look_ups: LookUps,
-        tls: ssl.SSLContext,
+        tls: Callable[[ClientIdentity | None], ssl.SSLContext],
         mono_ns: Callable[[], int],
         *,
         connections_max: int,
@@ -78,12 +79,12 @@ class Lane:
         self.connections_max = connections_max
         self.busy = 0
         self.retired = False
-        self._origins: dict[str, Origin] = {}
+        self._origins: dict[tuple[str, ClientIdentity | None], Origin] = {}
         self._bounds: dict[int, aiohttp.ClientTimeout] = {}  # by nanoseconds; a buyer has one or two
         self._lines: WeakKeyDictionary[ResponseHandler, Line] = WeakKeyDictionary()
         self._tls = tls
         self.connector = aiohttp.TCPConnector(
-            ssl=tls,
+            ssl=tls(None),
             resolver=LaneResolver(look_ups, policy, mono_ns),
             use_dns_cache=False,  # the resolver remembers, and notes the stage of each dial
             socket_factory=GuardedSockets(policy),
@@ -91,21 +92,25 @@ class Lane:
             keepalive_timeout=idle_s,
         )
 
-    def locate(self, url: str) -> tuple[Origin, str]:
-        """Where a URL points: its origin, and path with query. Raises ValueError that says what is wrong with it."""
+    def locate(self, url: str, identity: ClientIdentity | None = None) -> tuple[Origin, str]:
+        """Where a URL points: its origin, and path with query. Raises ValueError that says what is wrong with it.
+
+        An origin is reached by connections of its own for each identity we show there.
+        """
         scheme, _, rest = url.partition("://")
         authority, slash, target = rest.partition("/")
         if slash and _PLAIN_TARGET.fullmatch(rest) and "#" not in rest and "?" not in authority:
-            return self._origin(f"{scheme}://{authority}"), "/" + target
+            return self._origin(f"{scheme}://{authority}", identity), "/" + target
         parsed = URL(url)
-        return self._origin(f"{scheme}://{urlsplit(url).netloc}"), parsed.raw_path_qs or "/"
+        return self._origin(f"{scheme}://{urlsplit(url).netloc}", identity), parsed.raw_path_qs or "/"
 
-    def _origin(self, text: str) -> Origin:
-        origin = self._origins.get(text)
+    def _origin(self, text: str, identity: ClientIdentity | None) -> Origin:
+        origin = self._origins.get((text, identity))
         if origin is None:
             if len(self._origins) >= ORIGINS_MAX:
                 self._origins.clear()
-            origin = self._origins[text] = _origin(text)
+            shown = None if identity is None else self._tls(identity)
+            origin = self._origins[text, identity] = _origin(text, shown)
         return origin
 
     async def connection(self, origin: Origin, dial: Dial, bound_ns: int) -> tuple[Connection, str]:
@@ -137,7 +142,7 @@ class Lane:
         await self.connector.close()
 
 
-def _origin(text: str) -> Origin:
+def _origin(text: str, shown: ssl.SSLContext | None) -> Origin:
     url = URL(text)
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise ValueError("the URL has no host, or is neither http nor https")
@@ -146,4 +151,4 @@ def _origin(text: str) -> Origin:
     host, spelled = url.host_port_subcomponent, literal(url.raw_host)
     assert host is not None
     dialled = url if spelled is None else url.with_host(str(spelled))
-    return Origin(url.scheme == "https", host, aiohttp.ClientRequest("POST", dialled))
+    return Origin(url.scheme == "https", host, aiohttp.ClientRequest("POST", dialled, ssl=shown or True))

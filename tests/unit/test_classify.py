@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from router.buyers.auth import Message, SecretUnusableError, prove, unusable_secrets, without_secrets
+from router.buyers.auth import Message, SecretUnusableError, prove, without_secrets
 from router.buyers.classify import classify
 from router.buyers.ping import read_bid
 from router.model.delivery import CERTAIN_FAILURES, FailureKind, TransportFailure, Verdict
@@ -65,11 +65,15 @@ def test_statuses_of_retry_on() -> None:
 
 @pytest.mark.parametrize("kind", get_args(FailureKind))
 def test_failures_of_transport(kind: Any) -> None:
-    """Before any byte was written it is certain; afterwards it is in doubt; only our own crash spares the breaker."""
+    """Before any byte was written it is certain, afterwards in doubt. Our own crash and refused credentials spare the
+    breaker; the latter are not tried again and count as a 401 does.
+    """
     verdict = classify(ENDPOINT, TransportFailure(kind=kind, detail="x"), after_doubt=False)
     certain = kind in CERTAIN_FAILURES
-    assert (verdict.outcome, verdict.retryable) == (("failed", True) if certain else ("in_doubt", False))
-    assert verdict.healthy == (kind == "crash")
+    assert verdict.outcome == ("failed" if certain else "in_doubt")
+    assert verdict.retryable == (certain and kind != "auth")
+    assert verdict.healthy == (kind in ("crash", "auth"))
+    assert verdict.auth_failed == (kind == "auth")
     assert verdict.rule == f"transport:{kind}"
 
 
@@ -164,21 +168,21 @@ def test_secrets_that_cannot_be_sent(value: str | None) -> None:
     """They are found before a lead is, named and never shown."""
     endpoint = plan(auth={"type": "bearer", "token": "secret:crm"})
     secrets = {} if value is None else {"crm": value}
-    (problem,) = unusable_secrets(endpoint, secrets)
-    assert "crm" in problem.message
-    assert not value or value not in problem.message + problem.mend
-    with pytest.raises(SecretUnusableError):
+    with pytest.raises(SecretUnusableError) as caught:
         prove(endpoint.auth, secrets, Message("d", 1, b""))
+    assert "crm" in str(caught.value)
+    assert not value or value not in f"{caught.value} {caught.value.mend}"
     assert endpoint.secrets == ("crm",)
-    assert not unusable_secrets(endpoint, {"crm": "fine"})
+    assert prove(endpoint.auth, {"crm": "fine"}, Message("d", 1, b"")).headers
 
 
 def test_a_signing_key_must_be_base64() -> None:
     """`whsec_` is optional, base64 is not."""
     endpoint = plan(auth={"type": "hmac", "secrets": ["secret:a"]})
-    assert unusable_secrets(endpoint, {"a": "whsec_not base64!"})
-    assert unusable_secrets(endpoint, {"a": "whsec_"})
-    assert not unusable_secrets(endpoint, {"a": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"})
+    for wrong in ("whsec_not base64!", "whsec_"):
+        with pytest.raises(SecretUnusableError, match="no signing key"):
+            prove(endpoint.auth, {"a": wrong}, Message("d", 1, b""))
+    assert prove(endpoint.auth, {"a": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, Message("d", 1, b"")).headers
 
 
 @pytest.mark.parametrize(

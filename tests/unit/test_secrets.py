@@ -115,5 +115,9 @@ def test_every_reference_of_the_words_is_found() -> None:
         ("endpoints.local6.auth.secrets[0]", "secret:a"),
         ("endpoints.local6.auth.secrets[1]", "secret:b"),
         ("endpoints.query.auth.value", "secret:k"),
+        ("endpoints.tls.auth.cert", "secret:cert"),
+        ("endpoints.tls.auth.key", "secret:key"),
+        ("endpoints.token.auth.client_id", "secret:id"),
+        ("endpoints.token.auth.client_secret", "secret:s"),
         ("endpoints.soap.auth.value", "secret:k"),
     ]

@@ -301,12 +301,6 @@ def test_an_endpoint_that_cannot_work(tree: dict[str, Any], key: str) -> None:
     assert error_keys(**tree) == [key]
 
 
-def test_auth_not_available_yet_is_refused() -> None:
-    """OAuth 2 and mutual TLS are named as not available instead of being half sent."""
-    tree = {"type": "oauth2", "token_url": "https://x.example/", "client_id": "a", "client_secret": "secret:s"}
-    assert error_keys(auth=tree) == ["auth.type"]
-
-
 def test_the_version_is_that_of_the_content() -> None:
     """The same content has the same version; anything the buyer would notice changes it, the order of keys too."""
     first = plan(body={"a": "1", "b": "2"}).version

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, urlsplit
 from router.model.addresses import Network, literal, refused
 from router.terms.checks.page import Page
 from router.terms.checks.values import judge_id, judge_positive, shown
-from router.terms.endpoint import AUTH_KINDS, compile_endpoint
+from router.terms.endpoint import compile_endpoint
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.schema import Endpoint, LeadType
-from router.terms.secrets import PREFIX, auth_secrets
+from router.terms.secrets import PREFIX
 from router.terms.template import Placeholder, below, split
 
 #: Names under which partners hand out keys; a literal value there is a secret in a file that many may read.
@@ -72,6 +72,8 @@ def _urls(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         yield "test_url", endpoint.test_url
     if endpoint.ping is not None:
         yield "ping.url", endpoint.ping.url
+    if endpoint.auth.token_url is not None:
+        yield "auth.token_url", endpoint.auth.token_url
 
 
 def judge_url(page: Page, key: str, url: str, allow: Sequence[Network], http: bool) -> None:
@@ -95,10 +97,6 @@ def judge_url(page: Page, key: str, url: str, allow: Sequence[Network], http: bo
 
 
 def _judge_inline_secrets(page: Page, endpoint: Endpoint) -> None:
-    if endpoint.auth.type not in AUTH_KINDS:  # compile_endpoint judges the others
-        for key, written in auth_secrets(endpoint.auth):
-            if not written.startswith(PREFIX):
-                page.error(f"auth.{key}", "a secret is written inline", f'Put it into a file and write "{PREFIX}NAME"')
     for name, text in endpoint.headers.items():
         if _SECRET_NAMES.fullmatch(name) and text and "{{" not in text and not text.startswith(PREFIX):
             mend = f'Use auth = {{ type = "header", name = {shown(name)}, value = "{PREFIX}NAME" }}'
