@@ -1,4 +1,4 @@
-"""Our certificate in a buyer's handshake: shown where terms say so, judged when they are loaded, refused for certain."""
+"""Our certificate in a buyer's handshake: shown where terms say so, judged when they are loaded, refused for sure."""
 
 import asyncio
 import ssl
@@ -118,7 +118,7 @@ async def shaking_hands(made: ssl.SSLContext) -> AsyncIterator[Loopback]:
 async def test_a_refused_certificate_is_a_certain_failure(
     identity: ClientIdentity | None, version: ssl.TLSVersion
 ) -> None:
-    """TLS 1.3 refuses only after our request was written; but its TLS said no, so its application never saw the lead."""
+    """TLS 1.3 refuses only after our request was written; its TLS said no, so its application never saw it."""
     async with transport() as sender, shaking_hands(wanting_ours(maximum_version=version)) as server:
         ended = await sender.send("b", to(server, identity))
         assert isinstance(ended, TransportFailure), ended
