@@ -122,7 +122,7 @@ class Courier:
     async def _ask(self, key: _Key, plan: EndpointPlan) -> Grant | Refusal:
         asked_ns = self._mono_ns()
         request = token_request(key.who, plan, in_body=key in self._in_body)
-        got = read_token(await self._transport.send(f"{key.lane} token", request))
+        got = read_token(await self._transport.send(f"{key.lane}:token", request))
         if isinstance(got, Grant):
             self._forget_spent()
             self._held[key] = _Held(got.token, asked_ns + got.use_ns)

@@ -177,7 +177,7 @@ def _auth_problems(auth: Auth, url: str) -> list[Problem]:
             mend = f'Put it into a file of its own and write {key} = "secret:NAME"'
             found.append(Problem("", f"auth.{key}", "a secret is written inline", mend))
     if auth.token_url and "token_url" in kind.keys:
-        found += _url_problems(auth.token_url, "auth.token_url")
+        found += url_problems(auth.token_url, "auth.token_url")
     if auth.type == "mtls" and not url.lower().startswith("https:"):
         found.append(Problem("", "auth.type", "a certificate is shown in TLS alone", "Write the url as https://"))
     return found + _auth_text_problems(auth)

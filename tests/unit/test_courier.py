@@ -123,7 +123,7 @@ async def test_the_fetch_has_a_lane_of_its_own(house: House) -> None:
     """Its connections and look-ups are not those of the buyer's endpoints, nor anybody else's."""
     await house.send("b")
     await house.send("c")
-    assert [lane for lane, _ in house.transport.sent] == ["b token", "b", "c token", "c"]
+    assert [lane for lane, _ in house.transport.sent] == ["b:token", "b", "c:token", "c"]
 
 
 async def test_other_credentials_are_another_token(house: House) -> None:
