@@ -8,7 +8,7 @@ before it does anything else, so concurrent leads cannot overshoot a cap.
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 from itertools import islice
-from operator import or_
+from operator import or_, xor
 from typing import Final
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from router.core.rules.static import Mode
 from router.core.standings import Standings
 from router.core.state import Seen, State
 from router.core.usage import Usage
+from router.model.codes import REFUSAL_CODES
 from router.model.decision import Claim
 from router.model.facts import Contracts, Decided, Reserved, Turn
 from router.model.lead import Lead
@@ -86,26 +87,21 @@ def choose(
         left ^= left & board.buyer_masks.get(buyer_id, 0)
     blocked: dict[str, int] = {}
     details: dict[str, tuple[str, str]] = {}
-    if left and board.aged:
-        for code, refused in board.ageing(lead, moment.at_ns, released_at_ns):
-            old = left & refused
-            if old:
-                left ^= old
-                blocked[code] = old
-                for rank in _first(old):
-                    _tell(board, rank, next(age_rule(board.plans[rank], lead, moment.at_ns, released_at_ns)), details)
     if left:
         stopped = standings.blocking(left, state, moment)
         if stopped:
-            left ^= stopped
             _note(standings, stopped, blocked, details)
-    if board.deduped and left & board.deduped and not lead.test:
-        twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
-        if twice:
-            blocked["duplicate"] = reduce(or_, (1 << rank for rank in twice))
-            left ^= blocked["duplicate"]
-            for rank in islice(twice, LISTED_MAX):
+        if board.aged:
+            for code, refused in board.ageing(lead, moment.at_ns, released_at_ns):
+                old = _first_said(blocked, code, left & refused)
+                for rank in _first(old):
+                    _tell(board, rank, next(age_rule(board.plans[rank], lead, moment.at_ns, released_at_ns)), details)
+        if left & board.deduped and not lead.test:
+            twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
+            new = _first_said(blocked, "duplicate", reduce(or_, (1 << rank for rank in twice), 0))
+            for rank in _first(new):
                 _tell(board, rank, twice[rank], details)
+        left = reduce(xor, blocked.values(), left)
     ranked, winners, turns = _rank(board, state, lead, left, copies)
     if winners and not _keeps_margin(board, winners, payout):
         blocked["below_margin"] = left
@@ -134,6 +130,21 @@ def _note(standings: Standings, stopped: int, blocked: dict[str, int], details: 
         finding = standings.finding(rank)
         if finding is not None:
             _tell(standings.board, rank, finding, details)
+
+
+def _first_said(blocked: dict[str, int], code: str, refused: int) -> int:
+    """Enter what a rule refuses: only where no earlier rule does, and instead of what later ones said."""
+    for other, mask in list(blocked.items()) if refused else ():
+        both = refused & mask
+        if both and REFUSAL_CODES.index(other) < REFUSAL_CODES.index(code):
+            refused ^= both
+        elif both == mask:
+            del blocked[other]
+        else:
+            blocked[other] = mask ^ both
+    if refused:
+        blocked[code] = refused
+    return refused
 
 
 def _first(refused: int) -> Iterator[int]:

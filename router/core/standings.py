@@ -68,13 +68,14 @@ class Standings:
             plan = board.plans[rank]
             found = self._first(rank, state, moment)
             bit = 1 << rank
+            until_ns = open_until(plan, state, moment)
             if found is None:
-                self._wake(open_until(plan, moment), bit)
+                self._wake(until_ns, bit)
                 continue
             self.blocked |= bit
             self.by_code[found.code] = self.by_code.get(found.code, 0) | bit
             self._findings[rank] = found
-            self._wake(found.until_ns, bit)
+            self._wake(min(found.until_ns, until_ns), bit)
 
     def _first(self, rank: int, state: State, moment: Moment) -> Finding | None:
         plan, price = self.board.plans[rank], self.board.prices[rank]

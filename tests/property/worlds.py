@@ -1,25 +1,70 @@
 """Random terms, leads and events for property tests, small enough to collide often."""
 
+from datetime import date, timedelta
 from typing import Any
 
 from hypothesis import reject
 from hypothesis import strategies as st
 
-from router.core.decide import Choice, choose, decided_fact, reserve
+from router.core.calendar import Calendar
+from router.core.decide import Choice, choose, decided_fact, named, recheck, reserve
+from router.core.index import Board
 from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
-from router.core.selling import copies_of
-from router.core.state import State
-from router.model.facts import AnyFact, Decided, Deposited, Paused, Received, Reserved, Resumed, Settled
+from router.core.selling import End, Offer, copies_of, next_move, payout_once
+from router.core.state import OpenLead, State
+from router.model.codes import Outcome
+from router.model.facts import (
+    AnyFact,
+    Attempted,
+    Decided,
+    Deposited,
+    Ended,
+    Paused,
+    Received,
+    Reserved,
+    Resumed,
+    Settled,
+)
 from router.model.lead import Consent, Lead
-from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
+from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S, parse_instant
 from router.terms.book import Book
 from router.terms.compile import TermsError
 from tests import factory
+from tests.property.reference import Reference
 
+CALENDAR = Calendar()
 CODES = ["78701", "78702", "78710", "10001", "10002", "90210"]
 SCORES = st.sampled_from([None, 599, 600, 650, 700])
 PHONES = ["+15125550147", "+15125550148", "+15125550149"]
+
+
+TODAY = date(2026, 11, 24)
+ZONES = ("America/New_York", "Asia/Kolkata")
+#: Hours before something odd happens to somebody's clock, and whose it is.
+STARTS: list[tuple[int, tuple[str, ...]]] = [
+    (parse_instant(text), zones)
+    for text, zones in [
+        ("2026-11-24T17:00:00Z", ZONES),
+        ("2026-11-24T18:29:00Z", ("Asia/Kolkata", "Asia/Kathmandu")),  # midnight at half past, and at a quarter past
+        ("2026-11-01T04:00:00Z", ("America/New_York", "America/Havana")),  # an hour comes twice; midnight does
+        ("2026-03-08T04:30:00Z", ("America/New_York", "America/Havana")),  # an hour is missing; midnight is
+        ("2026-04-04T13:00:00Z", ("Australia/Lord_Howe", "UTC")),  # half an hour comes twice
+        ("2026-10-03T14:00:00Z", ("Australia/Lord_Howe", "UTC")),  # half an hour is missing
+        ("2026-04-23T21:00:00Z", ("Africa/Cairo", "UTC")),  # midnight is missing
+        ("2026-10-24T20:00:00Z", ("Asia/Beirut", "UTC")),  # the hour before midnight comes twice
+        ("2026-12-31T23:00:00Z", ("UTC", "Europe/London")),  # week, month and year turn over
+    ]
+]
+HOURS = st.sampled_from(
+    [
+        ["Mon-Fri 08:00-18:00", "Sat 22:00-02:00"],
+        ["00:00-24:00"],
+        ["23:30-01:15"],
+        ["Mon-Sun 00:30-12:00", "Mon-Sun 13:00-23:45"],
+        ["Sun 01:00-03:00", "Sat-Sun 12:00-13:00"],
+    ]
+)
 
 
 def _maybe(draw: Any, what: Any) -> Any:
@@ -72,11 +117,12 @@ def caps(draw: Any) -> list[dict[str, Any]]:
 
 
 @st.composite
-def contract(draw: Any, id_: str, tiers: list[str], *, stateless: bool = False) -> dict[str, Any]:
+def contract(draw: Any, id_: str, tiers: list[str], *, stateless: bool = False, today: date = TODAY) -> dict[str, Any]:
     """One contract with a few random terms."""
     tree = factory.contract(
         id_,
         price=draw(st.sampled_from(["5.00", "10.00", "12.50"])),
+        exclusive_price=draw(st.sampled_from([None, None, "15.00"])),
         priority=draw(st.integers(1, 2)),
         weight=draw(st.integers(1, 3)),
         share=draw(st.sampled_from([0.1, 0.2])),
@@ -112,10 +158,11 @@ def contract(draw: Any, id_: str, tiers: list[str], *, stateless: bool = False) 
     if draw(st.integers(0, 2)) == 0:
         tree["rate"] = {"leads": draw(st.integers(1, 3)), "per": "minute", "burst": draw(st.integers(1, 2))}
     if draw(st.integers(0, 2)) == 0:
-        tree["schedule"] = {"open": ["Mon-Fri 08:00-18:00", "Sat 22:00-02:00"]}
+        tree["schedule"] = {"open": draw(HOURS), "closed_dates": draw(st.sampled_from([[], [], [today.isoformat()]]))}
     if draw(st.integers(0, 3)) == 0:
-        tree["ramp"] = {"start": 1, "step": 1, "every": "1d", "until": 3, "hold_below_acceptance": 0.6}
-        tree["go_live"] = "2026-11-23"
+        tree["ramp"] = {"start": 1, "step": 1, "every": draw(st.sampled_from(["1d", "2d"])), "until": 3}
+        tree["ramp"] |= draw(st.sampled_from([{}, {"hold_below_acceptance": 0.6}]))
+        tree["go_live"] = (today + timedelta(days=draw(st.sampled_from([-3, -1, 0, 1])))).isoformat()
     if draw(st.integers(0, 3)) == 0:
         tree["pacing"] = "even"
         tree["caps"] = [*tree["caps"], {"id": "daily", "per": "day", "limit": 4}]
@@ -136,7 +183,7 @@ METHODS = ["price", "priority", "weighted", "percentage", "round_robin"]
 
 
 @st.composite
-def books(draw: Any, *, stateless: bool = False) -> Book:
+def books(draw: Any, *, stateless: bool = False, today: date = TODAY, zones: tuple[str, ...] = ZONES) -> Book:
     """A Book of a few buyers with a few contracts each."""
     names = ["main", "rest"][: draw(st.integers(1, 2))]
     tiers = [
@@ -155,10 +202,11 @@ def books(draw: Any, *, stateless: bool = False) -> Book:
         factory.buyer(
             f"b{number}",
             *[
-                draw(contract(f"b{number}-c{each}", names, stateless=stateless))
+                draw(contract(f"b{number}-c{each}", names, stateless=stateless, today=today))
                 for each in range(draw(st.integers(1, 2)))
             ],
-            time_zone=draw(st.sampled_from(["America/New_York", "Asia/Kolkata"])),
+            time_zone=draw(st.sampled_from(zones)),
+            status="live" if stateless else draw(st.sampled_from(["live"] * 8 + ["paused", "closed"])),
             max_in_flight=draw(st.sampled_from([1, 2, 64])),
             caps=[] if stateless else draw(caps()),
             wallet=draw(WALLETS) if not stateless else {"mode": "none"},
@@ -200,21 +248,33 @@ def leads(draw: Any, number: int = 0, at_ns: int = factory.NOON) -> Lead:
 
 
 class World:
-    """A Book, its state and boards, and the facts so far: what the engine does, without ledger and network."""
+    """A Book, its state and boards, and the facts so far: what the engine does, without ledger and network.
 
-    def __init__(self, book: Book) -> None:
+    Beside it goes the `Reference`: it is told of the same events, and asked the same questions.
+    """
+
+    def __init__(self, book: Book, start_ns: int = factory.NOON) -> None:
         self.book = book
         self.state = State(identity_of(book))
         self.live = Live(book)
+        self.reference = Reference(book.terms)
         self.entries: list[Any] = []
-        self.now_ns = factory.NOON
-        self.steady_ns = factory.NOON
+        self.now_ns = start_ns
+        self.steady_ns = start_ns
         self.flying: list[str] = []
+        self.rankings: dict[str, tuple[str, ...]] = {}
         self.count = 0
+
+    def edit(self, book: Book) -> None:
+        """Other terms come into force."""
+        self.book = book
+        self.live = Live(book)
+        self.reference.terms = book.terms
 
     def moment(self) -> Moment:
         """Now."""
-        return Moment(self.now_ns, self.steady_ns, factory.moment().calendar)
+        self.reference.now, self.reference.steady = self.now_ns, self.steady_ns
+        return Moment(self.now_ns, self.steady_ns, CALENDAR)
 
     def note(self, fact: AnyFact, lead: Lead | None = None) -> None:
         """Apply a fact as the engine does."""
@@ -226,10 +286,15 @@ class World:
             self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight.get(fact.buyer_id, 0))
         elif held is not None:
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
-        elif isinstance(fact, (Paused, Resumed)):
+        elif isinstance(fact, Paused):
             self.live.told(fact, fact.id, fact.id, 0)
+            self.reference.paused[f"{fact.subject}:{fact.id}"] = fact.until_ns
+        elif isinstance(fact, Resumed):
+            self.live.told(fact, fact.id, fact.id, 0)
+            self.reference.paused.pop(f"{fact.subject}:{fact.id}", None)
         elif isinstance(fact, Deposited):
             self.live.told(fact, "", fact.buyer_id, 0)
+            self.reference.deposits[fact.buyer_id] = self.reference.deposits.get(fact.buyer_id, 0) + fact.amount
 
     def ask(self, lead: Lead) -> list[Choice]:
         """The fast decision on every board of the lead type."""
@@ -242,7 +307,7 @@ class World:
                 self.moment(),
                 released_at_ns=lead.received_at_ns,
                 copies=copies_of(sell, standings.board.mode)[0],
-                payout=300,
+                payout=payout_once(self.book.sources[lead.source_id].payout.get("solar")),
             )
             for standings in self.live.modes("solar")
         ]
@@ -253,14 +318,75 @@ class World:
         choice = max(self.ask(lead), key=lambda one: one.expected(self.state))
         decided: Decided = decided_fact(choice, self.state, lead)
         self.note(decided)
-        for place, rank in enumerate(choice.winners):
-            self.count += 1
-            delivery_id = f"d{self.count}"
-            self.note(
-                reserve(choice.board, rank, self.state, lead, self.moment(), delivery_id=delivery_id, place=place)
-            )
-            self.flying.append(delivery_id)
+        ranking = self.rankings[lead.lead_id] = named(choice.board, decided.ranking)
+        if not lead.test:
+            self.reference.decided(list(ranking), [choice.board.ids[rank] for rank in choice.winners])
+        _, at_once = copies_of(self.book.lead_types["solar"].sell, choice.board.mode)
+        for place, rank in enumerate(choice.winners[:at_once]):
+            self._reserve(choice.board, rank, lead, place)
+        if not choice.winners:
+            self.note(Ended(lead_id=lead.lead_id, status="unsold", reason="no_eligible_contract"))
         return choice
+
+    def _reserve(self, board: Board, rank: int, lead: Lead, place: int) -> None:
+        self.count += 1
+        delivery_id = f"d{self.count}"
+        self.note(reserve(board, rank, self.state, lead, self.moment(), delivery_id=delivery_id, place=place))
+        self.reference.reserved(delivery_id, board.ids[rank], lead, board.mode)
+        self.flying.append(delivery_id)
+
+    def settle(self, delivery_id: str, outcome: Outcome, *, cheaper: bool = False, sent: bool = True) -> None:
+        """A delivery's attempt ends, and with it the delivery, or its doubt is resolved; then the next in rank."""
+        held = self.state.held[delivery_id]
+        price = (held.price - cheaper) if outcome == "accepted" else None
+        if held.status == "in_flight":
+            self.note(
+                Attempted(
+                    delivery_id=delivery_id, n=1, sent_at_ns=self.now_ns, took_ms=1, request_sha256="", outcome=outcome,
+                    rule="t", sent=sent,
+                )
+            )  # fmt: skip
+        self.note(Settled(delivery_id=delivery_id, outcome=outcome, price=price))
+        self.reference.settled(delivery_id, outcome, price, sent)
+        if outcome != "in_doubt":
+            self.flying.remove(delivery_id)
+        self.advance(held.lead_id)
+
+    def advance(self, lead_id: str, *, exhausted: bool = False) -> None:
+        """Offer the lead to the next in rank, or end it, as the engine does."""
+        lead = self.state.open.get(lead_id)
+        if lead is None:
+            return
+        sell, now = self.book.lead_types["solar"].sell, self.now_ns
+        deadline_ns = lead.selling_from_ns + self.book.lead_types["solar"].deadline
+        move = next_move(lead, sell, at_ns=now, deadline_ns=deadline_ns, exhausted=exhausted)
+        if isinstance(move, Offer):
+            if self._offer(lead, move.copies) == move.copies:
+                return
+            move = next_move(lead, sell, at_ns=now, deadline_ns=deadline_ns, exhausted=True)
+        if isinstance(move, End):
+            self.note(Ended(lead_id=lead_id, status=move.status, reason=move.reason, copies=lead.copies))
+
+    def _offer(self, lead: OpenLead, copies: int) -> int:
+        """Reserve for the next in rank, each judged again; how many could be."""
+        standings = self.live.standings.get(("solar", lead.mode))
+        offered = 0
+        for place, name in enumerate(self.rankings.get(lead.lead.lead_id, ()) if standings is not None else ()):
+            plan = self.book.contracts.get(name)
+            if plan is None or plan.buyer_id in lead.buyers or standings is None:
+                continue
+            rank = recheck(
+                standings.board, standings, self.state, lead.lead, self.moment(), contract_id=name,
+                released_at_ns=lead.released_at_ns,
+            )  # fmt: skip
+            refusals = self.reference.refusals(plan.buyer, plan.terms, lead.lead, lead.mode, lead.released_at_ns)
+            assert (rank is None) == bool(refusals), (name, refusals)
+            if rank is not None:
+                self._reserve(standings.board, rank, lead.lead, place)
+                offered += 1
+                if offered == copies:
+                    break
+        return offered
 
 
 STEPS = [NS_S, 20 * NS_S, NS_MINUTE, NS_HOUR, 5 * NS_HOUR, NS_DAY, -NS_HOUR, -30 * NS_S]

@@ -255,6 +255,18 @@ def concurrency_rule(plan: ContractPlan, state: State, _moment: Moment, _price: 
         yield Finding("concurrency_limited", f"at most {most} in flight", str(now))
 
 
-def open_until(plan: ContractPlan, moment: Moment) -> int:
-    """Until when a contract that nothing refuses now surely stays so, if no event happens."""
-    return moment.calendar.opening(plan.hours, moment.at_ns, plan.zone).until_ns
+def open_until(plan: ContractPlan, state: State, moment: Moment) -> int:
+    """Until when no rule that lets the contract pass now surely refuses it, if no event happens.
+
+    Time alone closes the hours and begins a day of which pacing has granted nothing yet; and after the wall clock
+    stepped back it comes to what was sold before in its future.
+    """
+    until_ns = moment.calendar.opening(plan.hours, moment.at_ns, plan.zone).until_ns
+    if plan.terms.pacing == "even":
+        until_ns = min(until_ns, moment.calendar.window("day", moment.at_ns, plan.zone).end_ns)
+    for owner in (plan.owner, plan.buyer_owner):
+        usage = state.usage.get(owner)
+        if usage is not None and usage.last_at() > moment.at_ns:
+            ahead_ns = usage.oldest_since(moment.at_ns + 1)
+            until_ns = until_ns if ahead_ns is None else min(until_ns, ahead_ns)
+    return until_ns

@@ -1,0 +1,77 @@
+"""Decisions in single steps: which code a refusal has, and until when an answer is remembered."""
+
+from typing import Any
+
+import pytest
+
+from router.core.decide import Choice
+from router.model.facts import Paused
+from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE
+from tests import factory
+from tests.property.worlds import World
+
+PHONE_ONCE = {"keys": [["phone"]], "window": "30d"}
+ONE_AN_HOUR = [{"id": "hourly", "per": "hour", "limit": 1}]
+
+
+def world(**terms: Any) -> World:
+    """One buyer with one contract `c` of these terms."""
+    return World(factory.book(factory.buyer("b", factory.contract("c", **terms))))
+
+
+def ask(one: World, lead_id: str = "other", **fields: Any) -> Choice:
+    """What would be decided now."""
+    return one.ask(factory.lead(lead_id, at_ns=one.now_ns, **fields))[0]
+
+
+@pytest.mark.parametrize(
+    ("terms", "age_ns", "pause", "code"),
+    [
+        ({"dedup": PHONE_ONCE, "caps": ONE_AN_HOUR}, 0, False, "duplicate"),
+        ({"dedup": PHONE_ONCE, "rate": {"leads": 1, "per": "minute"}}, 0, False, "duplicate"),
+        ({"dedup": PHONE_ONCE, "caps": ONE_AN_HOUR, "sla": {"max_lead_age": "10m"}}, NS_HOUR, False, "lead_too_old"),
+        ({"dedup": PHONE_ONCE, "sla": {"max_lead_age": "10m"}}, NS_HOUR, True, "paused"),
+        ({"dedup": PHONE_ONCE, "caps": ONE_AN_HOUR}, 0, True, "paused"),
+    ],
+)
+def test_a_refusal_has_the_code_of_the_first_rule_that_fails(
+    terms: dict[str, Any], age_ns: int, pause: bool, code: str
+) -> None:
+    """Whatever the fast path asks first, what it records is the first failure in the order of SPEC section 3."""
+    one = world(**terms)
+    one.sell(factory.lead())
+    if pause:
+        one.note(Paused(subject="contract", id="c", reason="test", by="operator:test"))
+    choice = one.ask(factory.lead("other", age_ns=age_ns))[0]
+    assert choice.blocked == {code: 1}
+    assert not choice.eligible
+
+
+def test_a_remembered_refusal_gives_way_to_an_earlier_rule() -> None:
+    """A contract that is full until midnight is out of schedule once it has closed."""
+    one = world(caps=[{"id": "daily", "per": "day", "limit": 1}], schedule={"open": ["08:00-13:00"]})
+    one.sell(factory.lead())
+    one.edit(one.book)  # what was remembered before it was full is forgotten
+    assert list(ask(one).blocked) == ["cap_reached"]
+    one.now_ns += 2 * NS_HOUR
+    assert list(ask(one).blocked) == ["out_of_schedule"]
+
+
+def test_a_clock_that_stepped_back_comes_to_a_full_window_again() -> None:
+    """An hour before the one in which the cap was used up there is room; when that hour comes, there is none."""
+    one = world(caps=ONE_AN_HOUR)
+    one.sell(factory.lead())
+    one.now_ns -= NS_HOUR
+    assert ask(one).winners
+    one.now_ns += NS_HOUR + NS_MINUTE
+    assert list(ask(one).blocked) == ["cap_reached"]
+
+
+def test_a_paced_day_begins_with_nothing_granted() -> None:
+    """At midnight to the nanosecond no open time has elapsed yet."""
+    one = world(caps=[{"id": "daily", "per": "day", "limit": 5}], pacing="even")
+    assert ask(one).winners
+    one.now_ns += NS_DAY - 12 * NS_HOUR
+    assert list(ask(one).blocked) == ["paced"]
+    one.now_ns += 1
+    assert ask(one).winners
