@@ -4,31 +4,48 @@ import argparse
 import asyncio
 import contextlib
 import json
+from pathlib import Path
 
 from router.cli import options as shared
-from router.cli.exits import DISK, DONE, CommandError
+from router.cli.exits import CONFIG, DISK, DONE, CommandError
 
 PORT = 9900
+EPILOG = """\
+/buyer/TEMPER/NAME       one with a name and a memory of its own
+  ?voice=VOICE           json, xml, text, or one of --voices
+  ?price=12.50           names that price when it accepts or bids
+  ?after=20&then=503     after twenty requests turns into a 503 ...
+   &for=60s              ... for a minute (or &for=10: for ten requests)
+  ?at=787*:reject        leads from there meet that temper; again for more
+POST /turn/NAME/TEMPER   turns it now (?for=60s); /turn/NAME/usual takes that back
+GET /received            what came and was answered; /received/DELIVERY_ID of one delivery
+
+docs/rehearsal.md says how to rehearse with it."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """`buyers [--port N] [--json]`."""
+    """`buyers [--port N] [--voices FILE] [--json]`."""
     parser.add_argument("--port", type=int, default=PORT, help=f"on loopback; 0 takes a free one (default: {PORT})")
+    parser.add_argument("--voices", type=Path, metavar="FILE", help="TOML: how your own buyers say yes and no")
     shared.json_output(parser)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["buyers, /buyer/TEMPER:", *_tempers(), "", EPILOG])
 
 
 def run(options: argparse.Namespace) -> int:
     """Play the buyers until Ctrl-C, one line for each request: never more of a lead than its postal code."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_play(options.port, as_json=options.json))
+        asyncio.run(_play(options.port, options.voices, as_json=options.json))
     return DONE
 
 
-async def _play(port: int, *, as_json: bool) -> None:
+async def _play(port: int, voices: Path | None, *, as_json: bool) -> None:
     from msgspec import to_builtins
 
     from router.demo.farm import Farm, Received
+    from router.demo.own_voices import read_voices
     from router.demo.tempers import TEMPERS
+    from router.demo.voices import VOICES
 
     def heard(one: Received) -> None:
         if as_json:
@@ -37,7 +54,13 @@ async def _play(port: int, *, as_json: bool) -> None:
         answer = str(one.status) if one.status else "no answer"
         print(f"{one.name:<16} {one.postal_code:<8} {answer:<9} {one.said:<9} {one.delivery_id}", flush=True)
 
-    farm = Farm(port=port, heard=heard)
+    try:
+        known = VOICES if voices is None else read_voices(voices)
+    except OSError as error:
+        raise CommandError(CONFIG, f"{voices}: {error.strerror or error}", "Name a readable file.") from None
+    except ValueError as error:
+        raise CommandError(CONFIG, f"{voices}: {error}", "docs/rehearsal.md shows how it is written.") from None
+    farm = Farm(port=port, heard=heard, voices=known)
     try:
         await farm.__aenter__()
     except OSError as error:
@@ -46,10 +69,15 @@ async def _play(port: int, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps({"url": farm.url, "tempers": list(TEMPERS)}), flush=True)
         else:
-            print(f"buyers listen on {farm.url}; Ctrl-C ends them\n")
-            for temper, (what, _) in TEMPERS.items():
-                print(f"  {farm.url}/buyer/{temper:<14} {what}")
-            print(f"\n  {farm.url}/received tells what came; /buyer/TEMPER/NAME is one with a name\n", flush=True)
+            print(f"buyers listen on {farm.url}/buyer/TEMPER; Ctrl-C ends them\n")
+            print("\n".join(_tempers()))
+            print(f"\n{EPILOG}\n", flush=True)
         await asyncio.Event().wait()
     finally:
         await farm.__aexit__()
+
+
+def _tempers() -> list[str]:
+    from router.demo.tempers import TEMPERS
+
+    return [f"  {temper:<14} {what}" for temper, (what, _) in TEMPERS.items()]

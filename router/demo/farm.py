@@ -1,33 +1,46 @@
 """The buyer farm: one loopback server that plays buyers of every temper, deterministically, and remembers who asked.
 
 `/buyer/TEMPER` is a buyer; `/buyer/TEMPER/NAME` one of that temper with a name and a memory of its own, so that one
-temper can stand for many. `?voice=VOICE` says how it speaks (see `voices`); without it, XML for XML and JSON else.
-`GET /received` tells what came: path, name, delivery id, postal code, what was answered. No other field is ever kept.
+temper can stand for many. The URL's query says how it speaks and how its temper changes (see `voices`, `courses`);
+`POST /turn/NAME/TEMPER` changes it at once. `GET /received` tells what came: path, name, delivery id, postal code,
+what was answered. No other field is ever kept.
 """
 
 import asyncio
 import re
+import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Final, Literal, cast
-from urllib.parse import parse_qsl
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, cast
 
 import orjson
 from aiohttp import web
-from lxml import etree
-from msgspec import Struct, to_builtins
+from msgspec import Struct, structs, to_builtins
 
-from router.demo.tempers import HANG_S, TEMPERS, Act, Request
-from router.demo.voices import VOICES, Said
+from router.demo import courses
+from router.demo.manners import Stage
+from router.demo.memory import Memory
+from router.demo.reading import fields_of, kind_of, postal_code_of
+from router.demo.tempers import TEMPERS, Act, Request
+from router.demo.voices import VOICES, Said, Voice
+from router.model.times import NS_MS
 
 RECEIVED_MAX: Final = 200_000
 BODY_MAX_BYTES: Final = 256 * 1024
-_POSTAL_NAME: Final = re.compile(r"zip|postal|post_?code", re.IGNORECASE)
-_HALF_MISSING_BYTES: Final = 100
+BUYERS_MAX: Final = 10_000
+_UNREAD: Final = "reset-before"
+_USUAL_HEADERS: Final = frozenset(
+    {"host", "user-agent", "accept", "accept-encoding", "content-type", "content-length", "idempotency-key"}
+)
+_MARKUP: Final = re.compile(r"[<>&]")
 
 
 class Received(Struct, frozen=True, kw_only=True):
-    """One request that came. `status` is None where no complete answer was given; `told` says it was fully sent."""
+    """One request that came. `status` is None where no complete answer was given; `told` says it was fully sent.
+
+    It stands here from when it was read on. `read` says whether its body was; `at_ms` counts from the farm's start.
+    """
 
     path: str
     name: str
@@ -37,22 +50,39 @@ class Received(Struct, frozen=True, kw_only=True):
     said: Said
     status: int | None
     told: bool
+    read: bool = True
+    at_ms: int = 0
+
+    @property
+    def could_have(self) -> bool:
+        """Whether this buyer could have the lead for all that somebody outside it knows."""
+        return self.read and self.said in ("accepted", "silent")
 
 
 class Farm:
     """A running farm. Use `async with Farm() as farm:`, then `farm.url`."""
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, heard: Callable[[Received], None] | None = None):
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        heard: Callable[[Received], None] | None = None,
+        voices: Mapping[str, Voice] = VOICES,
+    ):
         """`port` 0 takes a free one; `heard` is called with each request when it has been dealt with."""
         self._host, self._port = host, port
         self._heard = heard
-        self._turns: Counter[str] = Counter()
-        self._deliveries: Counter[tuple[str, str]] = Counter()
+        self._voices = voices
+        self._began_ns = time.monotonic_ns()
+        self._buyers: dict[str, Memory] = {}
         self._stopping = asyncio.Event()
         self.received: list[Received] = []
         app = web.Application(client_max_size=BODY_MAX_BYTES)
         app.router.add_get("/", self._index)
         app.router.add_get("/received", self._list)
+        app.router.add_get("/received/{delivery_id}", self._list)
+        app.router.add_post("/turn/{name}/{temper}", self._turn)
         for path in ("/buyer/{temper}", "/buyer/{temper}/{name}"):
             app.router.add_route("*", path, self._buyer)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -80,136 +110,105 @@ class Farm:
             table.setdefault(one.name, Counter())[one.said] += 1
         return table
 
+    def of(self, delivery_id: str) -> list[Received]:
+        """What came under a delivery's id, in the order it came."""
+        return [one for one in self.received if one.delivery_id == delivery_id]
+
     async def _index(self, _: web.Request) -> web.Response:
         lines = [f"/buyer/{temper:<14} {what}" for temper, (what, _) in TEMPERS.items()]
-        return web.Response(text="\n".join([*lines, "/received", ""]))
+        return web.Response(text="\n".join([*lines, "/received", "/turn/NAME/TEMPER", ""]))
 
-    async def _list(self, _: web.Request) -> web.Response:
-        return web.Response(body=orjson.dumps(to_builtins(self.received)), content_type="application/json")
+    async def _list(self, request: web.Request) -> web.Response:
+        wanted = request.match_info.get("delivery_id")
+        found = self.received if wanted is None else self.of(wanted)
+        told = [to_builtins(one) | {"could_have": one.could_have} for one in found]
+        return web.Response(body=orjson.dumps(told), content_type="application/json")
+
+    async def _turn(self, request: web.Request) -> web.Response:
+        """Another temper for a named buyer from now on, or for a while; `usual` takes it back."""
+        memory = self._memory(request.match_info["name"])
+        temper = request.match_info["temper"]
+        if temper == "usual":
+            memory.disenchant()
+            return web.Response(text="as its URL says\n")
+        try:
+            lasts = courses.while_of(request.query.get("for", ""))
+            memory.enchant(courses.known_temper(temper), lasts, self._now_ns())
+        except ValueError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.Response(text=f"{temper} from now on\n")
+
+    def _memory(self, name: str) -> Memory:
+        memory = self._buyers.get(name)
+        if memory is None:
+            if len(self._buyers) >= BUYERS_MAX:
+                self._buyers.clear()
+            memory = self._buyers[name] = Memory()
+        return memory
+
+    def _now_ns(self) -> int:
+        return time.monotonic_ns() - self._began_ns
 
     async def _buyer(self, request: web.Request) -> web.StreamResponse:
         temper = request.match_info["temper"]
-        if temper not in TEMPERS:
-            return web.Response(status=404, text=f"no such temper; one of: {', '.join(TEMPERS)}\n")
+        try:
+            course = courses.course_of(temper, request.query.items())
+        except ValueError as error:
+            return web.Response(status=404, text=f"{error}\n")
         name = request.match_info.get("name", temper)
+        memory, now_ns = self._memory(name), self._now_ns()
+        met = partial(memory.temper, course, turn=(turn := memory.next_turn(course, now_ns)), now_ns=now_ns)
+        kind, query = kind_of(request.content_type), list(request.query.items())
+        read = met(postal_code=postal_code_of(fields_of(kind, query, b""))) != _UNREAD
+        postal_code = postal_code_of(fields_of(kind, query, await request.read() if read else b""))
         delivery_id = request.headers.get("Idempotency-Key", "").strip('"')
-        body = b"" if temper == "reset-before" else await request.read()
-        fields = _fields(request, body)
-        seen = Request(
-            postal_code=_postal_code(fields),
-            voice=_voice(request),
-            turn=self._turns[name],
-            seen=self._deliveries[name, delivery_id],
+        asked = Request(
+            postal_code=postal_code,
+            voice=self._voices.get(request.query.get("voice", ""), self._voices["xml" if kind == "xml" else "json"]),
+            turn=turn,
+            seen=memory.met(delivery_id),
+            price=request.query.get("price", ""),
+            echo=_presented(request),
         )
-        act = TEMPERS[temper][1](seen)
-        self._turns[name] += 1
-        self._deliveries[name, delivery_id] += 1
-        told = False
+        temper = met(postal_code=postal_code)
+        act = TEMPERS[temper][1](asked)
+        came = Received(
+            path=request.path,
+            name=name,
+            temper=temper,
+            delivery_id=delivery_id,
+            postal_code=postal_code,
+            said=act.said,
+            status=None,
+            told=False,
+            read=read,
+            at_ms=now_ns // NS_MS,
+        )
+        return await self._perform(request, act, came)
+
+    async def _perform(self, request: web.Request, act: Act, came: Received) -> web.StreamResponse:
+        place = self._remember(came)
+        stage = Stage(request, self._stopping)
         try:
-            response = await self._perform(request, act)
-            told = act.manner == "answer"
+            response = await stage.perform(act)
+            if stage.told:
+                came = structs.replace(came, status=act.status, told=True)
+                if place is not None:
+                    self.received[place] = came
+            return response
         finally:  # also when the asker has gone and this handler is cancelled
-            self._remember(
-                Received(
-                    path=request.path,
-                    name=name,
-                    temper=temper,
-                    delivery_id=delivery_id,
-                    postal_code=seen.postal_code,
-                    said=act.said,
-                    status=act.status if act.manner == "answer" else None,
-                    told=told,
-                )
-            )
-        return response
+            if self._heard is not None:
+                self._heard(came)
 
-    def _remember(self, one: Received) -> None:
-        if len(self.received) < RECEIVED_MAX:
-            self.received.append(one)
-        if self._heard is not None:
-            self._heard(one)
-
-    async def _perform(self, request: web.Request, act: Act) -> web.StreamResponse:
-        """Do what the temper says; returns only after the answer has been written."""
-        if act.manner == "hang":
-            await self._wait(HANG_S)
-            return _dropped(request)
-        if act.manner in ("reset_before", "reset_after"):
-            return _dropped(request)
-        if act.pause_s:
-            await self._wait(act.pause_s)
-        headers = dict(act.headers) | {"Content-Type": act.content_type}
-        length = len(act.body) + (_HALF_MISSING_BYTES if act.manner == "half" else 0)
-        response = web.StreamResponse(status=act.status, headers=headers)
-        response.content_length = length
-        await response.prepare(request)
-        await response.write(act.body)
-        if act.manner == "half":
-            return _dropped(request, response)
-        await response.write_eof()
-        return response
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait, unless the farm stops first."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+    def _remember(self, came: Received) -> int | None:
+        """From now on it is known that this request came; its place, unless there is no room."""
+        if len(self.received) >= RECEIVED_MAX:
+            return None
+        self.received.append(came)
+        return len(self.received) - 1
 
 
-def _dropped(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
-    """Close the connection under the asker: at once, or after what was written has left."""
-    if request.transport is not None:
-        if response is None:
-            request.transport.abort()
-        else:
-            request.transport.close()
-    return response or web.Response()
-
-
-def _voice(request: web.Request) -> str:
-    asked = request.query.get("voice", "")
-    if asked in VOICES:
-        return asked
-    return "xml" if _kind(request) == "xml" else "json"
-
-
-def _kind(request: web.Request) -> Literal["json", "xml", "form"]:
-    if "xml" in request.content_type:
-        return "xml"
-    return "json" if "json" in request.content_type else "form"
-
-
-def _fields(request: web.Request, body: bytes) -> list[tuple[str, str]]:
-    """Every leaf of the body and the query, as (name, text); an unreadable body has none."""
-    found = list(request.query.items())
-    try:
-        match _kind(request):
-            case "xml":
-                parser = etree.XMLParser(resolve_entities=False, no_network=True)
-                found += [(_local_name(leaf.tag), leaf.text or "") for leaf in etree.fromstring(body, parser).iter()]
-            case "json":
-                found += _leaves("", orjson.loads(body))
-            case "form":
-                found += parse_qsl(body.decode("utf-8", "replace"))
-    except (ValueError, etree.XMLSyntaxError):
-        return found
-    return found
-
-
-def _local_name(tag: object) -> str:
-    return str(tag).rpartition("}")[2]
-
-
-def _leaves(name: str, value: object) -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [leaf for key, part in value.items() for leaf in _leaves(key, part)]
-    if isinstance(value, list):
-        return [leaf for part in value for leaf in _leaves(name, part)]
-    return [(name, str(value))]
-
-
-def _postal_code(fields: list[tuple[str, str]]) -> str:
-    """The first leaf whose name speaks of a postal code; empty where there is none."""
-    return next((text for name, text in fields if _POSTAL_NAME.search(name)), "")
+def _presented(request: web.Request) -> str:
+    """What the asker presented to be known by, in one line: its own headers and its query."""
+    own = [text for name, text in request.headers.items() if name.lower() not in _USUAL_HEADERS]
+    return _MARKUP.sub(" ", " ".join([*own, request.query_string]))

@@ -10,7 +10,8 @@ from typing import Final, Literal
 import orjson
 from msgspec import Struct
 
-Said = Literal["accepted", "rejected", "duplicate", "refused", "silent"]
+#: What a buyer means. `silent`: nobody outside can know; `refused`: certainly not taken; `bid`: a word about a price.
+Said = Literal["accepted", "rejected", "duplicate", "refused", "silent", "bid"]
 
 JSON: Final = "application/json"
 XML: Final = "text/xml; charset=utf-8"

@@ -1,14 +1,20 @@
 """The buyer farm: every temper does what it says, every time alike, and no personal data is kept."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 
 import aiohttp
 import orjson
 import pytest
 
+from router.demo import manners
 from router.demo.farm import Farm
+from router.demo.own_voices import read_voices
 from router.demo.tempers import SANDBOX, TEMPERS, Request
+from router.demo.voices import VOICES
 
 LEAD = {"contact": {"FirstName": "Ana", "Phone": "5125550147"}, "Zip": "78701"}
 
@@ -36,7 +42,7 @@ async def post(session: aiohttp.ClientSession, farm: Farm, path: str, **more: ob
 
 def asked(**more: object) -> Request:
     """A request as a temper sees it."""
-    given = {"postal_code": "78701", "voice": "json", "turn": 0, "seen": 0} | more
+    given = {"postal_code": "78701", "voice": VOICES["json"], "turn": 0, "seen": 0} | more
     return Request(**given)  # type: ignore[arg-type]
 
 
@@ -91,6 +97,16 @@ def test_sandbox_chooses_by_postal_code() -> None:
         ("locked-out", 401, b""),
         ("gone", 410, b""),
         ("bad-request", 400, b""),
+        ("307", 307, b""),
+        ("405", 405, b""),
+        ("empty", 200, b""),
+        ("lower-price", 200, b'"price":"1.00"'),
+        ("higher-price?price=99", 200, b'"price":"99"'),
+        ("accept?price=12.50", 200, b'"price":"12.50"'),
+        ("higher-price?voice=xml", 200, b"<Price>100000.00</Price>"),
+        ("bid", 200, b'"ping_id":"ping-0"'),
+        ("no-bid", 200, b'"price":null'),
+        ("flood", 200, b'"status":"accepted"'),
     ],
 )
 async def test_what_each_answers(
@@ -102,10 +118,13 @@ async def test_what_each_answers(
     assert (farm.received[-1].status, farm.received[-1].told) == (status, True)
 
 
-@pytest.mark.parametrize("temper", ["reset-before", "reset-after", "half", "forgetful"])
+BREAK_OFF = ["reset-before", "reset-after", "half", "forgetful", "wavering", "not-http", "bad-chunk", "bad-length"]
+
+
+@pytest.mark.parametrize("temper", BREAK_OFF)
 async def test_who_breaks_off(farm: Farm, session: aiohttp.ClientSession, temper: str) -> None:
     """Their askers see a broken connection, and the farm says that no answer was given."""
-    with pytest.raises((aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)):
+    with pytest.raises(aiohttp.ClientError):
         await post(session, farm, f"/buyer/{temper}")
     assert (farm.received[-1].status, farm.received[-1].told) == (None, False)
 
@@ -161,8 +180,13 @@ async def test_received_tells_what_came_and_no_more(farm: Farm, session: aiohttp
             "said": "accepted",
             "status": 200,
             "told": True,
+            "read": True,
+            "at_ms": farm.received[0].at_ms,
+            "could_have": True,
         }
     ]
+    async with session.get(f"{farm.url}/received/d-2") as answer:
+        assert orjson.loads(await answer.read()) == []
     assert b"Ana" not in body
     assert farm.counts() == {"brightroof": {"accepted": 1}}
 
@@ -182,3 +206,125 @@ async def test_garbage_is_a_lead_without_postal_code(farm: Farm, session: aiohtt
         async with session.post(f"{farm.url}/buyer/accept", data=b"\xff{<", headers={"Content-Type": kind}) as answer:
             assert answer.status == 200
     assert {one.postal_code for one in farm.received} == {""}
+
+
+@pytest.mark.parametrize(
+    ("temper", "could"),
+    [("accept", True), ("reject", False), ("503", False), ("500", True), ("302", True), ("308", False), ("bid", False)],
+)
+async def test_who_could_have_the_lead(farm: Farm, session: aiohttp.ClientSession, temper: str, could: bool) -> None:
+    """Whoever read it and did not refuse; who dropped the connection before reading cannot."""
+    await post(session, farm, f"/buyer/{temper}")
+    with pytest.raises(aiohttp.ClientError):
+        await post(session, farm, "/buyer/reset-before")
+    assert [one.could_have for one in farm.of("d-1")] == [could, False]
+
+
+async def test_an_outage_and_the_recovery_from_it_can_be_rehearsed(farm: Farm, session: aiohttp.ClientSession) -> None:
+    """Two are taken, the next three meet another temper, then all is as before."""
+    path = "/buyer/accept/crm?after=2&then=unavailable&for=3"
+    assert [(await post(session, farm, path))[0] for _ in range(7)] == [200, 200, 503, 503, 503, 200, 200]
+    assert [one.temper for one in farm.received[1:3]] == ["accept", "unavailable"]
+
+
+async def test_a_postal_code_chooses_a_temper(farm: Farm, session: aiohttp.ClientSession) -> None:
+    """`at` names whole codes and beginnings; the lead's own code decides, not the address's words."""
+    for at, status in [("78701:500", 500), ("787*:503", 503), ("10001:500", 200)]:
+        assert (await post(session, farm, f"/buyer/accept?at={at}"))[0] == status
+    assert {one.postal_code for one in farm.received} == {"78701"}
+
+
+async def test_a_buyer_is_turned_by_hand_and_back(farm: Farm, session: aiohttp.ClientSession) -> None:
+    """`POST /turn/NAME/TEMPER` counts at once and for as long as it says; `usual` ends it."""
+    for turn, statuses in [
+        ("500?for=2", [500, 500, 200]),
+        ("503", [503, 503]),
+        ("usual", [200]),
+        ("410?for=1h", [410]),
+    ]:
+        async with session.post(f"{farm.url}/turn/crm/{turn}") as answer:
+            assert answer.status == 200
+        assert [(await post(session, farm, "/buyer/accept/crm"))[0] for _ in statuses] == statuses
+    assert (await post(session, farm, "/buyer/accept/other"))[0] == 200
+    async with session.post(f"{farm.url}/turn/crm/angelic") as answer:
+        assert (answer.status, "flaky" in await answer.text()) == (400, True)
+
+
+@pytest.mark.parametrize("words", ["then=angelic", "after=2", "after=x&then=hang", "then=hang&for=soon", "at=78701:x"])
+async def test_words_that_make_no_sense_are_answered_with_what_does(
+    farm: Farm, session: aiohttp.ClientSession, words: str
+) -> None:
+    """404 with the mend, so that no rehearsal goes on with another temper than was meant."""
+    status, _, body = await post(session, farm, f"/buyer/accept?{words}")
+    assert (status, bool(body), farm.received) == (404, True, [])
+
+
+async def test_a_bomb_is_small_and_unpacks_to_much(farm: Farm, session: aiohttp.ClientSession) -> None:
+    """Less than 64 KiB on the wire, gzip, far more inside."""
+    async with aiohttp.ClientSession(auto_decompress=False) as plain:
+        _, _, body = await post(plain, farm, "/buyer/bomb")
+    assert len(body) < 64 * 1024
+    assert len(zlib.decompress(body, wbits=31)) > 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize("temper", ["endless", "endless-head", "continues", "drip", "drip-head"])
+async def test_nothing_is_without_end(
+    farm: Farm, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, temper: str
+) -> None:
+    """Whatever a buyer does, the farm ends it: after so many bytes, or so much time."""
+    monkeypatch.setattr(manners, "ANSWER_MAX_BYTES", 128 * 1024)
+    monkeypatch.setattr(manners, "ANSWER_MAX_S", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(farm.url.rpartition(":")[2]))
+    writer.write(f"POST /buyer/{temper} HTTP/1.1\r\nHost: farm\r\nContent-Length: 0\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            got = len(await reader.read(-1))
+            assert 0 < got < 256 * 1024
+    writer.close()
+    assert [one.status for one in farm.received] == [None]
+
+
+async def test_echo_says_what_it_was_told(farm: Farm, session: aiohttp.ClientSession) -> None:
+    """The credentials of header and query come back, as a careless buyer's error page would say them."""
+    async with session.post(
+        f"{farm.url}/buyer/echo?key=hush", json=LEAD, headers={"Authorization": "Bearer hush-hush"}
+    ) as answer:
+        said = (await answer.json())["reason"]
+    assert "Bearer hush-hush" in said
+    assert "key=hush" in said
+
+
+OWN = """
+[northwind.accepted]
+content_type = "text/html"
+body = "SUCCESS|77120"
+headers = { X-Took = "yes" }
+[northwind.rejected]
+status = 422
+body = "REJECT|zip"
+"""
+
+
+def own(tmp_path: Path, text: str) -> Path:
+    """A file of voices."""
+    path = tmp_path / "voices.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+async def test_a_buyer_speaks_in_its_own_words(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """Answers from a file, a duplicate without one being a rejection; the farm's own voices stay."""
+    async with Farm(voices=read_voices(own(tmp_path, OWN))) as farm:
+        assert await post(session, farm, "/buyer/accept?voice=northwind") == (200, "text/html", b"SUCCESS|77120")
+        assert (await post(session, farm, "/buyer/duplicate?voice=northwind"))[::2] == (422, b"REJECT|zip")
+        assert (await post(session, farm, "/buyer/accept?voice=text"))[2] == b"Match found"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("[a", "end of document"), ('[a.accepted]\nbody = "x"', "a.rejected"), ("[a.maybe]\n", "maybe"), ("b = 1", "b")],
+)
+def test_voices_that_cannot_be_read_say_why(tmp_path: Path, text: str, words: str) -> None:
+    """Each fault of the file is named."""
+    with pytest.raises(ValueError, match=words):
+        read_voices(own(tmp_path, text))
