@@ -201,6 +201,8 @@ async def _answer(protocol: ResponseHandler, transport: asyncio.Transport, attem
     if payload.is_eof():
         body, whole = await _body(payload)
     else:
+        if isinstance(told := protocol.exception(), TimeoutError):
+            raise told  # the time ended in the same breath in which the head came: no timer is left for the body
         with _woken_when_lost(protocol, payload):
             body, whole = await _body(payload)
     if whole and not transport.get_write_buffer_size():

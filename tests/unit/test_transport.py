@@ -4,6 +4,7 @@ import asyncio
 import gc
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -460,6 +461,19 @@ class TestAfterTheFirstByte:
             failure = failed(await sender.send("b", ask(server.url(host="buyer.example"), timeout_ms=200)))
             assert failure.kind == "read_timeout"
             assert 190_000_000 < failure.took_ns < 290_000_000
+
+    async def test_a_head_with_the_last_breath_does_not_stop_the_clock(self) -> None:
+        """A loop that was busy sees the head and the end of the time at once; the body is not waited for after that."""
+
+        async def script(visit: Visit) -> None:
+            await visit.request()
+            visit.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+            time.sleep(0.2)  # the loop is busy elsewhere
+            await visit.reader.read()
+
+        async with transport() as sender, loopback(script) as server, asyncio.timeout(10):
+            failure = failed(await sender.send("b", ask(server.url(), timeout_ms=100)))
+            assert (failure.kind, failure.certain) == ("read_timeout", False), failure
 
     async def test_cancelled(self) -> None:
         """Only cancelling passes through, and it closes the connection."""
