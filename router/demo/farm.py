@@ -7,7 +7,6 @@ what was answered. No other field is ever kept.
 """
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from msgspec import Struct, structs, to_builtins
 from router.demo import courses
 from router.demo.manners import Stage
 from router.demo.memory import Memory
-from router.demo.reading import fields_of, kind_of, postal_code_of
+from router.demo.reading import fields_of, kind_of, postal_code_of, presented
 from router.demo.tempers import TEMPERS, Act, Request
 from router.demo.voices import VOICES, Said, Voice
 from router.model.times import NS_MS
@@ -30,10 +29,6 @@ RECEIVED_MAX: Final = 200_000
 BODY_MAX_BYTES: Final = 256 * 1024
 BUYERS_MAX: Final = 10_000
 _UNREAD: Final = "reset-before"
-_USUAL_HEADERS: Final = frozenset(
-    {"host", "user-agent", "accept", "accept-encoding", "content-type", "content-length", "idempotency-key"}
-)
-_MARKUP: Final = re.compile(r"[<>&]")
 
 
 class Received(Struct, frozen=True, kw_only=True):
@@ -114,6 +109,10 @@ class Farm:
         """What came under a delivery's id, in the order it came."""
         return [one for one in self.received if one.delivery_id == delivery_id]
 
+    def named(self, name: str) -> list[Received]:
+        """What came to a buyer, in the order it came."""
+        return [one for one in self.received if one.name == name]
+
     async def _index(self, _: web.Request) -> web.Response:
         lines = [f"/buyer/{temper:<14} {what}" for temper, (what, _) in TEMPERS.items()]
         return web.Response(text="\n".join([*lines, "/received", "/turn/NAME/TEMPER", ""]))
@@ -168,7 +167,7 @@ class Farm:
             turn=turn,
             seen=memory.met(delivery_id),
             price=request.query.get("price", ""),
-            echo=_presented(request),
+            echo=presented(request.headers.items(), request.query_string),
         )
         temper = met(postal_code=postal_code)
         act = TEMPERS[temper][1](asked)
@@ -206,9 +205,3 @@ class Farm:
             return None
         self.received.append(came)
         return len(self.received) - 1
-
-
-def _presented(request: web.Request) -> str:
-    """What the asker presented to be known by, in one line: its own headers and its query."""
-    own = [text for name, text in request.headers.items() if name.lower() not in _USUAL_HEADERS]
-    return _MARKUP.sub(" ", " ".join([*own, request.query_string]))

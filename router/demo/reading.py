@@ -1,6 +1,7 @@
-"""What the farm looks for in a request, whatever its format: the postal code, and nothing else. Pure."""
+"""What the farm looks for in a request, whatever its format: the postal code, and what it was presented with. Pure."""
 
 import re
+from collections.abc import Iterable
 from typing import Final, Literal
 from urllib.parse import parse_qsl
 
@@ -10,6 +11,10 @@ from lxml import etree
 from router.demo.courses import WORDS
 
 _POSTAL_NAME: Final = re.compile(r"zip|postal|post_?code", re.IGNORECASE)
+_MARKUP: Final = re.compile(r"[<>&]")
+_USUAL_HEADERS: Final = frozenset(
+    {"host", "user-agent", "accept", "accept-encoding", "content-type", "content-length", "idempotency-key"}
+)
 Kind = Literal["json", "xml", "form"]
 Fields = list[tuple[str, str]]
 
@@ -41,6 +46,12 @@ def fields_of(kind: Kind, query: Fields, body: bytes) -> Fields:
 def postal_code_of(fields: Fields) -> str:
     """The first leaf whose name speaks of a postal code; empty where there is none."""
     return next((text for name, text in fields if _POSTAL_NAME.search(name)), "")
+
+
+def presented(headers: Iterable[tuple[str, str]], query: str) -> str:
+    """What the asker presented to be known by, in one line: headers of its own, and its query."""
+    own = [text for name, text in headers if name.lower() not in _USUAL_HEADERS]
+    return _MARKUP.sub(" ", " ".join([*own, query]))
 
 
 def _local_name(tag: object) -> str:
