@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, str]] = {
     "demo": "the whole product on this machine: sample terms, buyers that answer, a stream of leads",
     "check": "find every error in a configuration, without a daemon",
     "coverage": "take in a buyer's territory list; draw who covers what; list what nobody covers",
+    "diff": "what a configuration would change in the running terms, in words and in numbers",
     "serve": "run the daemon",
     "send": "send leads from JSON, NDJSON or CSV",
     "explain": "who would get this lead, and why the others would not; nothing is sent or recorded",

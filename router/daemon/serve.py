@@ -25,7 +25,7 @@ from msgspec import Struct, structs, to_builtins
 from router import logs
 from router.clock import SystemClock
 from router.core.state import Held
-from router.daemon.configuration import read_candidate
+from router.daemon.configuration import BuyerRecords, read_candidate
 from router.daemon.serving import Serving
 from router.daemon.sockets import AddressError, Bound, listen
 from router.daemon.systemd import Notifier, Passed, forget_passed_sockets, passed_sockets
@@ -40,12 +40,13 @@ from router.ledger.sqlite import SqliteLedger
 from router.metrics import Metrics
 from router.model.facts import Attempted, Settled
 from router.model.times import NS_S
+from router.onboarding.placing import Placing
 from router.terms.compile import compile_book
 from router.terms.problems import Problem
 from router.transport import AiohttpTransport
 from router.transport.client import CONNECTIONS_MAX
 from router.web.listener import places
-from router.web.site import build_site
+from router.web.site import Behind, build_site
 
 DONE: Final = 0
 INTERNAL: Final = 70
@@ -159,7 +160,15 @@ class Daemon:
         self._webhook = Webhook(self._engine)
         self._watch.on_told.append(self._webhook.tell)
         site = build_site(
-            self._engine, self._controls, Proof(self._engine), self._watch, self._metrics, version=_version()
+            Behind(
+                engine=self._engine,
+                controls=self._controls,
+                proof=Proof(self._engine),
+                watch=self._watch,
+                placing=Placing(self._engine, self._controls, BuyerRecords(config_dir, state_dir)),
+                metrics=self._metrics,
+            ),
+            version=_version(),
         )
         self._server = book.router.server
         connections_max = self._server.connections_max

@@ -37,7 +37,7 @@ class Controls:
     def __init__(self, engine: Engine, read_terms: Callable[[], Candidate]) -> None:
         self._engine = engine
         self._read_terms = read_terms
-        self._reloading = asyncio.Lock()
+        self.changing = asyncio.Lock()  # held by whoever puts other terms in force
 
     async def pause(self, subject: Subject, id_: str, *, reason: str, by: str, until_ns: int | None = None) -> None:
         """No new leads for a contract, buyer or source, until then or until resumed. Raises Refused(404)."""
@@ -140,20 +140,23 @@ class Controls:
             lead,
         )
 
-    async def check_terms(self) -> tuple[Problem, ...]:
-        """What would be found if the terms on disk were loaded now; changes nothing."""
-        return (await asyncio.to_thread(self._read_terms)).problems
+    async def candidate(self) -> Candidate:
+        """The terms on disk as they stand now, judged; changes nothing."""
+        return await asyncio.to_thread(self._read_terms)
 
     async def reload(self, *, by: str) -> ReloadResult:
-        """Read, judge and compile the terms on disk away from the loop, then swap them in; errors change nothing."""
+        """Read and judge the terms on disk away from the loop, then put them in force; errors change nothing."""
+        async with self.changing:
+            return await self.adopt(await self.candidate(), by=by)
+
+    async def adopt(self, candidate: Candidate, *, by: str) -> ReloadResult:
+        """Compile terms away from the loop, then swap them in; errors change nothing. The caller holds `changing`."""
         engine = self._engine
-        async with self._reloading:
-            candidate = await asyncio.to_thread(self._read_terms)
-            if not candidate.good or candidate.terms is None:
-                return ReloadResult(version=engine.book.version, changed=False, problems=candidate.problems)
-            book = await asyncio.to_thread(compile_book, candidate.terms)
-            changed = book.version != engine.book.version
-            live = await asyncio.to_thread(Live, book)
-            await engine.adopt(book, live, candidate.secrets, by=by)
-            engine.transport.update(book.router.network)
-            return ReloadResult(version=book.version, changed=changed, problems=candidate.problems)
+        if not candidate.good or candidate.terms is None:
+            return ReloadResult(version=engine.book.version, changed=False, problems=candidate.problems)
+        book = await asyncio.to_thread(compile_book, candidate.terms)
+        changed = book.version != engine.book.version
+        live = await asyncio.to_thread(Live, book)
+        await engine.adopt(book, live, candidate.secrets, by=by)
+        engine.transport.update(book.router.network)
+        return ReloadResult(version=book.version, changed=changed, problems=candidate.problems)

@@ -305,6 +305,11 @@ class MemoryLedger:
         more = str(found[limit - 1].seq) if len(found) > limit else None
         return [row.found for row in found[:limit]], more
 
+    async def recent_leads(self, since_ns: int, *, limit: int) -> list[Lead]:
+        """The latest leads, oldest first."""
+        latest = list(self._leads.values())[-limit:]
+        return [row.lead for row in latest if row.lead is not None and row.found.received_at_ns >= since_ns]
+
     async def recent_requests(self, since_ns: int) -> AsyncIterator[list[KnownRequest]]:
         """Requests that a repeat may refer to."""
         requests = [row.request for row in reversed(self._leads.values()) if row.request.received_at_ns >= since_ns]

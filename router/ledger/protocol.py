@@ -153,6 +153,9 @@ class Ledger(Protocol):
         `phone` and `email` are normalised values. Raises ValueError for a cursor that we did not give out.
         """
 
+    async def recent_leads(self, since_ns: int, *, limit: int) -> list[Lead]:
+        """The latest leads received since then, at most `limit`, oldest first; forgotten ones are left out."""
+
     def recent_requests(self, since_ns: int) -> AsyncIterator[list[KnownRequest]]:
         """Leads received since then that had an Idempotency-Key or an external id, in slices, newest slice first."""
 

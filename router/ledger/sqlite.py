@@ -276,6 +276,10 @@ class SqliteLedger:
         more = found[limit - 1][0] if len(found) > limit else None
         return [lead for _, lead in found[:limit]], str(more) if more else None
 
+    async def recent_leads(self, since_ns: int, *, limit: int) -> list[Lead]:
+        """The latest leads, oldest first."""
+        return await self._read(tables.recent_leads, since_ns, limit)
+
     async def recent_requests(self, since_ns: int) -> AsyncIterator[list[KnownRequest]]:
         """Requests that a repeat may refer to, in slices, newest first."""
         below: int | None = self.head_seq + 1

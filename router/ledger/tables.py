@@ -399,6 +399,17 @@ def read_lead(connection: sqlite3.Connection, lead_id: str) -> Lead | None:
     return _decode_lead(row[0]) if row else None
 
 
+def recent_leads(connection: sqlite3.Connection, since_ns: int, limit: int) -> list[Lead]:
+    """The latest leads received since then, at most `limit`, oldest first; forgotten ones are left out."""
+    rows = connection.execute(
+        "SELECT body FROM leads JOIN lead_bodies USING (seq) WHERE received_at_ns >= ? AND seq >"
+        " (SELECT coalesce(min(seq), 0) - 1 FROM (SELECT seq FROM leads ORDER BY seq DESC LIMIT ?))"
+        " ORDER BY seq DESC LIMIT ?",
+        (since_ns, limit, limit),
+    )
+    return [_decode_lead(row[0]) for row in rows][::-1]
+
+
 def lead_of(connection: sqlite3.Connection, delivery_id: str) -> str | None:
     """The lead a delivery belongs to; none if unknown."""
     row = connection.execute("SELECT lead_id FROM deliveries WHERE delivery_id = ?", (delivery_id,)).fetchone()

@@ -1,7 +1,7 @@
 """What operators see and do. Every act is recorded in the ledger with who did it: `operator:NAME`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from msgspec import Struct
@@ -16,9 +16,20 @@ from router.ledger.protocol import FoundLead
 from router.metrics import Metrics
 from router.model.money import format_money, parse_money
 from router.model.times import format_instant
-from router.terms.problems import Problem as Finding
+from router.onboarding.placing import Placing
 from router.web import events, pages
-from router.web.exchange import Exchange, bytes_answer, instant_of, json_answer, read_body, read_small, require_type
+from router.web.buyers import Buyers
+from router.web.exchange import (
+    Exchange,
+    bytes_answer,
+    flag,
+    instant_of,
+    json_answer,
+    read_body,
+    read_small,
+    require_type,
+)
+from router.web.findings import as_errors, difference_json, findings
 from router.web.intake import Intake, Nothing, lead_answer
 from router.web.leads import search_email, search_phone
 from router.web.listener import Handler
@@ -40,32 +51,37 @@ class Deposit(Struct, frozen=True, forbid_unknown_fields=True):
     reference: str
 
 
+class Behind(NamedTuple):
+    """What stands behind the listeners."""
+
+    engine: Engine
+    controls: Controls
+    proof: Proof
+    watch: Watch
+    placing: Placing
+    metrics: Metrics
+
+
 class Admin:
     """The handlers of the admin listener, those of the intake listener included."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        controls: Controls,
-        proof: Proof,
-        watch: Watch,
-        intake: Intake,
-        metrics: Metrics,
-        openapi: bytes,
-    ) -> None:
+    def __init__(self, behind: Behind, intake: Intake, openapi: bytes) -> None:
         """`openapi` is the document as JSON."""
-        self._engine = engine
-        self._watch = watch
-        self._controls = controls
-        self._proof = proof
+        self._engine = behind.engine
+        self._controls = behind.controls
+        self._proof = behind.proof
+        self._watch = behind.watch
+        self._placing = behind.placing
+        self._metrics = behind.metrics
+        self._buyers = Buyers(behind.placing)
         self._intake = intake
-        self._metrics = metrics
         self._openapi = openapi
 
     def handlers(self) -> Mapping[str, Handler]:
         """By the name in the route table."""
         return {
             **self._intake.handlers(),
+            **self._buyers.handlers(),
             "get_lead": self.get_lead,
             "dashboard": self.dashboard,
             "docs": self.docs,
@@ -87,6 +103,7 @@ class Admin:
             "get_events": self.get_events,
             "get_alerts": self.get_alerts,
             "get_terms": self.get_terms,
+            "get_terms_version": self.get_terms_version,
             "reload_terms": self.reload_terms,
             "check_terms": self.check_terms,
         }
@@ -241,36 +258,33 @@ class Admin:
         """`POST /v1/terms:reload`: all of it or nothing."""
         await read_small(ask.request, Nothing, required=False)
         result = await self._controls.reload(by=ask.principal.by)
-        bad = [finding for finding in result.problems if finding.severity == "error"]
+        bad = as_errors(result.problems)
         if bad:
-            raise Problem("terms_invalid", "The terms in force stay as they are.", errors=_as_errors(bad))
+            raise Problem("terms_invalid", "The terms in force stay as they are.", errors=bad)
         return json_answer({**self._terms(), "changed": result.changed, "problems": findings(result.problems)})
 
     async def check_terms(self, ask: Exchange) -> web.StreamResponse:
-        """`POST /v1/terms:check`: what a reload would find."""
+        """`POST /v1/terms:check`: what a reload would find, and with `?diff=1` what it would change."""
+        wanted = flag(ask.query(("diff",)), "diff")
         await read_small(ask.request, Nothing, required=False)
-        found = await self._controls.check_terms()
-        good = all(finding.severity != "error" for finding in found)
-        return json_answer({"ok": good, "version": self._engine.book.version, "problems": findings(found)})
+        candidate = await self._controls.candidate()
+        found = {
+            "ok": candidate.good,
+            "version": self._engine.book.version,
+            "problems": findings(candidate.problems),
+        }
+        if wanted and candidate.good:
+            found["difference"] = difference_json(await self._placing.difference(candidate))
+        return json_answer(found)
 
-
-def findings(found: Sequence[Finding]) -> list[dict[str, str]]:
-    """What `check` found, as JSON."""
-    return [
-        {"severity": at.severity, "file": at.file, "key": at.key, "message": at.message, "mend": at.mend}
-        for at in found
-    ]
-
-
-def _as_errors(found: Sequence[Finding]) -> list[FieldError]:
-    return [
-        FieldError(
-            ": ".join(part for part in (at.file, at.key) if part),
-            "terms",
-            ". ".join(filter(None, (at.message, at.mend))),
-        )
-        for at in found
-    ]
+    async def get_terms_version(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/terms/{version}`: the terms themselves; `current` is the version in force."""
+        ask.query(())
+        version = self._engine.book.version if ask.id == "current" else ask.id
+        body = await self._engine.ledger.terms(version)
+        if body is None:
+            raise Problem("not_found", "There are no terms of that version in the ledger.")
+        return bytes_answer(body)
 
 
 def _found(lead: FoundLead) -> dict[str, Any]:

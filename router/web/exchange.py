@@ -62,6 +62,14 @@ def instant_of(query: dict[str, str], name: str) -> int | None:
         raise Problem("bad_parameter", f"`{name}`: {error}.") from None
 
 
+def flag(query: dict[str, str], name: str) -> bool:
+    """A query parameter that is 1 or 0 (true, false); 0 when it is not given. Raises Problem (400)."""
+    text = query.get(name, "0").lower()
+    if text not in ("0", "1", "true", "false"):
+        raise Problem("bad_parameter", f"`{name}` is 1 or 0.")
+    return text in ("1", "true")
+
+
 def media_type(request: web.BaseRequest) -> str:
     """The Content-Type without its parameters, lower case; `""` when there is none. Raises Problem (415).
 

@@ -38,6 +38,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "erased": (409, "The lead's person was forgotten"),
     "no_wallet": (409, "The buyer has no wallet"),
     "already_booked": (409, "That deposit was booked before"),
+    "buyer_in_file": (409, "The buyer stands in a file"),
     "lead_type_gone": (409, "The lead's type is not in the terms"),
     "length_required": (411, "The length of the body is missing"),
     "too_large": (413, "The body is too large"),

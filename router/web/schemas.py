@@ -99,6 +99,45 @@ _CAP: Final = _object(
     }
 )
 _FINDING: Final = _object({"severity": TEXT, "file": TEXT, "key": TEXT, "message": TEXT, "mend": TEXT})
+_CHANGE: Final = _object(
+    {
+        "subject": {
+            **TEXT,
+            "description": "router, lead_type:ID, source:ID, buyer:ID, endpoint:BUYER/NAME, contract:ID",
+        },
+        "key": {**TEXT, "description": "empty where the whole subject is new or gone"},
+        "before": MAYBE_TEXT,
+        "after": MAYBE_TEXT,
+        "words": TEXT,
+        "numbers": {**COUNTS, "description": "codes, codes_added, codes_removed of coverage"},
+    },
+    ("subject", "key", "words"),
+)
+_REPLAY: Final = _object(
+    {
+        "leads": INTEGER,
+        "moved": {**INTEGER, "description": "leads that others would have got"},
+        "bounded": {**BOOLEAN, "description": "only the latest ones were looked at"},
+        "contracts": _list(
+            _object(
+                {
+                    "contract_id": TEXT,
+                    "leads_before": INTEGER,
+                    "leads_after": INTEGER,
+                    "revenue_before": MONEY,
+                    "revenue_after": MONEY,
+                }
+            )
+        ),
+    },
+    says="the last day's leads, sold under both terms by everybody accepting",
+)
+_DIFFERENCE: Final[dict[str, Schema]] = {
+    "version": TEXT,
+    "changes": _list(_CHANGE),
+    "more_changes": INTEGER,
+    "replay": _REPLAY,
+}
 _STATUS: Final[Schema] = {
     "type": "string",
     "enum": ["routing", "queued", "sold", "unsold", "duplicate", "in_doubt", "expired", "erased"],
@@ -267,5 +306,36 @@ SCHEMAS: Final[dict[str, Schema]] = {
         ("ready", "reasons", "terms", "now", "since_start"),
     ),
     "Terms": _object({"version": TEXT, "loaded_at": INSTANT}, ("version", "loaded_at")),
-    "Findings": _object({"ok": BOOLEAN, "version": TEXT, "problems": _list(_FINDING)}, ("ok", "problems")),
+    "Findings": _object(
+        {
+            "ok": BOOLEAN,
+            "version": TEXT,
+            "problems": _list(_FINDING),
+            "difference": {**_object(_DIFFERENCE), "description": "with `diff=1`, where a reload would pass"},
+        },
+        ("ok", "problems"),
+    ),
+    "Buyer": {
+        "type": "object",
+        "description": "A buyer's record: the words of buyers/*.toml (docs/reference/config.md) as JSON. "
+        "`id` may be left out; it is the one in the address.",
+        "properties": {
+            "id": TEXT,
+            "name": TEXT,
+            "endpoints": {"type": "object", "additionalProperties": {"type": "object"}},
+            "contracts": _list({"type": "object"}),
+        },
+        "required": ["name"],
+        "additionalProperties": True,
+    },
+    "Placed": _object(
+        {
+            "buyer_id": TEXT,
+            "dry_run": BOOLEAN,
+            "created": BOOLEAN,
+            **_DIFFERENCE,
+            "problems": {**_list(_FINDING), "description": "warnings"},
+        },
+        ("buyer_id", "dry_run", "created", "version", "changes", "problems"),
+    ),
 }

@@ -2,15 +2,12 @@
 
 from typing import NamedTuple
 
-from router.engine import Engine
-from router.engine.controls import Controls
-from router.engine.proof import Proof
-from router.engine.watch import Watch
-from router.metrics import Metrics
-from router.web.admin import Admin
+from router.web.admin import Admin, Behind
 from router.web.intake import Intake
 from router.web.listener import Listener
 from router.web.openapi import document_bytes
+
+__all__ = ["Behind", "Site", "build_site"]
 
 
 class Site(NamedTuple):
@@ -20,13 +17,11 @@ class Site(NamedTuple):
     admin: Listener
 
 
-def build_site(
-    engine: Engine, controls: Controls, proof: Proof, watch: Watch, metrics: Metrics, *, version: str
-) -> Site:
-    """Both listeners. `version` is the product's, for the API document."""
-    intake = Intake(engine, controls)
-    admin = Admin(engine, controls, proof, watch, intake, metrics, document_bytes(version))
+def build_site(behind: Behind, *, version: str) -> Site:
+    """Both listeners over what stands behind them. `version` is the product's, for the API document."""
+    intake = Intake(behind.engine, behind.controls)
+    admin = Admin(behind, intake, document_bytes(version))
     return Site(
-        intake=Listener("intake", engine, intake.handlers(), metrics),
-        admin=Listener("admin", engine, admin.handlers(), metrics),
+        intake=Listener("intake", behind.engine, intake.handlers(), behind.metrics),
+        admin=Listener("admin", behind.engine, admin.handlers(), behind.metrics),
     )

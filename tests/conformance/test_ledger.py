@@ -299,3 +299,19 @@ async def test_a_caller_who_gives_up_takes_nothing_back(restart: Make) -> None:
     gone.cancel()
     assert await stays == 2
     assert len(await all_facts(ledger)) == 2
+
+
+async def test_the_latest_leads_come_oldest_first(restart: Make) -> None:
+    """At most so many, since then; who was forgotten is left out."""
+    ledger = await restart()
+    await ledger.append([received(n) for n in range(5)])
+    found = await ledger.recent_leads(0, limit=3)
+    assert [one.lead_id for one in found] == ["lead-0002", "lead-0003", "lead-0004"]
+    assert found[0] == lead(2)
+    assert await ledger.recent_leads(0, limit=99) == [lead(n) for n in range(5)]
+    assert await ledger.recent_leads(lead(3).received_at_ns, limit=99) == [
+        lead(n) for n in range(5) if lead(n).received_at_ns >= lead(3).received_at_ns
+    ]
+    await ledger.erase(["lead-0003"])
+    assert [one.lead_id for one in await ledger.recent_leads(0, limit=2)] == ["lead-0004"]
+    assert await (await restart()).recent_leads(2**62, limit=99) == []

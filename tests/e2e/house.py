@@ -20,10 +20,13 @@ from router.engine.watch import Watch
 from router.ledger.memory import MemoryLedger
 from router.metrics import Metrics
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
+from router.onboarding.placing import Placing
+from router.terms.check import check_buyer
 from router.terms.compile import compile_book
+from router.terms.load import with_buyer
 from router.terms.schema import Terms
 from router.transport import ScriptedTransport
-from router.web.site import Site, build_site
+from router.web.site import Behind, Site, build_site
 from tests import factory
 
 SOURCE, OTHER_SOURCE, BUYER, OTHER_BUYER = "source-token", "other-source-token", "buyer-token", "other-buyer-token"
@@ -67,6 +70,34 @@ def house_terms(*buyers: dict[str, Any], **parts: Any) -> Terms:
     )
 
 
+class MemoryRecords:
+    """Buyers' records without a disk."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.files: set[str] = set()
+
+    def in_file(self, buyer_id: str) -> str | None:
+        """Files of the configuration that a test pretends are there."""
+        return f"buyers/{buyer_id}.toml" if buyer_id in self.files else None
+
+    def propose(self, terms: Terms, tree: object) -> Candidate:
+        """As on disk, without secrets."""
+        changed, problems = with_buyer(terms, tree, Path())
+        if changed is None:
+            return Candidate(terms=None, problems=tuple(problems), secrets={})
+        buyer_id = tree["id"] if isinstance(tree, dict) else ""
+        found = (*problems, *check_buyer(changed, buyer_id))
+        return Candidate(terms=changed, problems=found, secrets={})
+
+    def keep(self, buyer_id: str, record: bytes | None) -> bytes | None:
+        """As on disk."""
+        before = self.kept.pop(buyer_id, None)
+        if record is not None:
+            self.kept[buyer_id] = record
+        return before
+
+
 class House:
     """Everything a test may look at or take hold of."""
 
@@ -80,7 +111,17 @@ class House:
         self.controls = Controls(self.engine, next_terms)
         self.proof = Proof(self.engine)
         self.watch = Watch(self.engine)
-        self.site: Site = build_site(self.engine, self.controls, self.proof, self.watch, self.metrics, version="0.0.0")
+        self.records = MemoryRecords()
+        self.placing = Placing(self.engine, self.controls, self.records)
+        behind = Behind(
+            engine=self.engine,
+            controls=self.controls,
+            proof=self.proof,
+            watch=self.watch,
+            placing=self.placing,
+            metrics=self.metrics,
+        )
+        self.site: Site = build_site(behind, version="0.0.0")
         self.client = aiohttp.ClientSession()
         self.intake = ""
         self.admin = ""

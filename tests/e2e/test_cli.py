@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,28 @@ def test_status(house: House, capsys: Screen) -> None:
     assert "no alerts" in said
     assert main(["status", "--url", house.admin, "--json"]) == DONE
     assert json.loads(capsys.readouterr().out)["ready"] is True
+
+
+def test_diff(house: House, tmp_path: Path, capsys: Screen) -> None:
+    """The daemon's own files; another directory against it; and against a state directory, with its leads."""
+    assert house.operate("diff") == DONE
+    assert "nothing would change" in capsys.readouterr().out
+    other = tmp_path / "config"
+    shutil.copytree(house.stage.config_dir, other)
+    path = other / "buyers" / "sunpath.toml"
+    path.write_text(path.read_text().replace('price = "', 'price = "1', 1))
+    assert house.operate("diff", "--config", str(other)) == DONE
+    said = capsys.readouterr().out
+    assert "contract:sunpath" in said
+    assert "price:" in said
+    assert main(["diff", "--config", str(other), "--state", str(house.stage.state_dir), "--json"]) == DONE
+    found = json.loads(capsys.readouterr().out)
+    assert [one["key"] for one in found["changes"]] == ["price"]
+    assert "replay" in found
+    path.write_text("nonsense")
+    assert house.operate("diff", "--config", str(other)) == NO
+    assert "sunpath.toml" in capsys.readouterr().err
+    assert main(["diff", "--config", str(house.stage.config_dir), "--state", str(tmp_path)]) == NO
 
 
 def test_send_one_and_trace_it(house: House, tmp_path: Path, capsys: Screen) -> None:
