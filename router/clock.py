@@ -5,6 +5,7 @@ only measures how long things take (durations, rates, time-outs). Simulations ha
 """
 
 import os
+import secrets
 import time
 from typing import Final, Protocol
 
@@ -15,6 +16,15 @@ _LOW_MASK: Final = (1 << _LOW_BITS) - 1
 _STEP_BITS: Final = 32
 _CHANCE_BYTES: Final = 10
 _IDS_AHEAD: Final = 128
+_TOKEN_BYTES: Final = 32
+
+
+def new_token() -> str:
+    """A fresh secret token. Its first character is no dash: a shell's `--token -x…` would read as another option."""
+    while True:
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        if not token.startswith("-"):
+            return token
 
 
 class Clock(Protocol):

@@ -11,7 +11,8 @@ from router.cli.exits import DISK, DONE, NO, USAGE, CommandError
 from router.cli.screen import columns, print_json
 from router.onboarding.territory import Territory, UnreadableSheet, read_territory
 from router.onboarding.territory.reading import Line
-from router.onboarding.territory.writing import as_terms, codes_in_use, expanded, lists, toml
+from router.onboarding.territory.writing import as_terms, expanded, lists, toml
+from router.terms.coverage import codes_in_use
 from router.terms.postal import COUNTRIES
 
 _NAME_BAD: Final = "/\\"

@@ -2,14 +2,11 @@
 
 import argparse
 import hashlib
-import secrets
-from typing import Final
 
 from router.cli import options as shared
 from router.cli.exits import DONE
 from router.cli.screen import print_json
-
-_BYTES: Final = 32
+from router.clock import new_token
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the token and the configuration line with its SHA-256."""
-    token = secrets.token_urlsafe(_BYTES)
+    token = new_token()
     digest = hashlib.sha256(token.encode()).hexdigest()
     if options.json:
         print_json({"token": token, "token_sha256": digest})

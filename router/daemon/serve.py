@@ -46,6 +46,7 @@ from router.terms.problems import Problem
 from router.transport import AiohttpTransport
 from router.transport.client import CONNECTIONS_MAX
 from router.web.listener import places
+from router.web.reports import ProcessReports
 from router.web.site import Behind, build_site
 
 DONE: Final = 0
@@ -159,6 +160,7 @@ class Daemon:
         self._watch = Watch(self._engine)
         self._webhook = Webhook(self._engine)
         self._watch.on_told.append(self._webhook.tell)
+        self._reports = ProcessReports(state_dir)
         site = build_site(
             Behind(
                 engine=self._engine,
@@ -167,6 +169,7 @@ class Daemon:
                 watch=self._watch,
                 placing=Placing(self._engine, self._controls, BuyerRecords(config_dir, state_dir)),
                 metrics=self._metrics,
+                reports=self._reports,
             ),
             version=_version(),
         )
@@ -373,6 +376,7 @@ class Daemon:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self) -> None:
+        self._reports.stop()
         for one in self._bound:
             one.close()
         with suppress(LedgerError, OSError):

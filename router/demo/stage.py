@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from router.clock import new_token
 from router.demo.sample import sample_config
 
 #: How the sample's buyers behave in the demo, and in which voice: `buyer/endpoint`.
@@ -55,7 +56,7 @@ def set_stage(directory: Path, farm_url: str) -> Stage:
     shutil.copytree(sample_config(), config_dir, ignore=shutil.ignore_patterns("secrets", ".*"))
     state_dir = directory / "state"
     state_dir.mkdir(mode=0o700)
-    operator_token = secrets.token_urlsafe(16)
+    operator_token = new_token()
     _write_router(config_dir / "router.toml", operator_token)
     cast: dict[str, str] = {}
     for path in sorted((config_dir / "buyers").glob("*.toml")):
@@ -116,7 +117,7 @@ def _addresses(endpoint: Mapping[str, Any], temper: str, voice: str, buyer_id: s
 def _give_token(path: Path) -> tuple[str, str]:
     """Give a source a new token; returns its id and the token."""
     text = path.read_text("utf-8")
-    token = secrets.token_urlsafe(16)
+    token = new_token()
     line = f'token_sha256 = ["{_digest(token)}"]'
     written, n = _TOKENS.subn(line, text, count=1)
     path.write_text(written if n else f"{line}\n{text}", "utf-8")

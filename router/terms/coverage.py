@@ -20,7 +20,15 @@ from router.terms.geography import Geography, us
 from router.terms.postal import COUNTRIES, EntryError, Parsed, canonical_postal_code, parse_entry
 from router.terms.schema import CoverageTerms, Exclude, Radius
 
-__all__ = ["Coverage", "CoverageProblem", "Entry", "canonical_postal_code", "expand", "parse_entry"]
+__all__ = [
+    "Coverage",
+    "CoverageProblem",
+    "Entry",
+    "canonical_postal_code",
+    "codes_in_use",
+    "expand",
+    "parse_entry",
+]
 
 _POSTAL_CODES: Final = "postal_codes"
 _PROBLEMS_MAX: Final = 20  # of one kind below one key; the rest is counted
@@ -125,6 +133,23 @@ def expand(terms: CoverageTerms, *, lists: Mapping[str, str], country: str) -> t
     )
     problems += _judge(coverage, understood=not any(problem.severity == "error" for problem in problems))
     return coverage, problems
+
+
+def codes_in_use(coverage: Coverage) -> set[str]:
+    """The US postal codes in use that a coverage takes in; none for another country's."""
+    if coverage.country != "US":
+        return set()
+    codes = set(us().codes) if coverage.everywhere else _in_use(coverage.entries)
+    return codes - _in_use(coverage.excluded) if coverage.excluded else codes
+
+
+def _in_use(entries: Sequence[Entry]) -> set[str]:
+    geography = us()
+    found = {code for entry in entries for code in entry.codes if geography.exists(code)}
+    for entry in entries:
+        for prefix in entry.prefixes:
+            found.update(geography.starting(prefix))
+    return found
 
 
 class _List(NamedTuple):

@@ -34,6 +34,7 @@ from router.web.intake import Intake, Nothing, lead_answer
 from router.web.leads import search_email, search_phone
 from router.web.listener import Handler
 from router.web.problems import Problem
+from router.web.reports import Reports
 from router.web.routes import LEAD_TYPES
 from router.web.status import levels, readiness, stats
 
@@ -60,6 +61,7 @@ class Behind(NamedTuple):
     watch: Watch
     placing: Placing
     metrics: Metrics
+    reports: Reports
 
 
 class Admin:
@@ -73,6 +75,7 @@ class Admin:
         self._watch = behind.watch
         self._placing = behind.placing
         self._metrics = behind.metrics
+        self._reports = behind.reports
         self._buyers = Buyers(behind.placing)
         self._intake = intake
         self._openapi = openapi
@@ -102,6 +105,9 @@ class Admin:
             "resume_source": self.resume_source,
             "get_events": self.get_events,
             "get_alerts": self.get_alerts,
+            "report_acceptance": self.report,
+            "report_near_misses": self.report,
+            "report_coverage": self.report,
             "get_terms": self.get_terms,
             "get_terms_version": self.get_terms_version,
             "reload_terms": self.reload_terms,
@@ -199,6 +205,11 @@ class Admin:
         """`GET /v1/alerts`."""
         ask.query(())
         return json_answer({"alerts": [alert_json(told.alert, told.since_ns) for told in await self._watch.fresh()]})
+
+    async def report(self, ask: Exchange) -> web.StreamResponse:
+        """`GET /v1/reports/{name}?since=`."""
+        since_ns = instant_of(ask.query(("since",)), "since")
+        return bytes_answer(await self._reports.make(ask.request.path.rpartition("/")[2], since_ns))
 
     async def get_terms(self, ask: Exchange) -> web.StreamResponse:
         """`GET /v1/terms`."""

@@ -55,6 +55,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "internal": (500, "Something went wrong on our side"),
     "overloaded": (503, "Too much is waiting"),
     "draining": (503, "The router is stopping or starting"),
+    "report_failed": (503, "The report could not be made"),
     "ledger_unavailable": (503, "The ledger cannot be written"),
     "http_version": (505, "HTTP 1.0 and 1.1 are spoken here"),
 }

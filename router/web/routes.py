@@ -91,6 +91,21 @@ def _pausing(kind: str, verb: str) -> Route:
     )
 
 
+def _report(name: str, says: str) -> Route:
+    """`GET /v1/reports/NAME`: made in a process of its own."""
+    return Route(
+        method="GET",
+        path=f"/v1/reports/{name}",
+        handler=f"report_{name.replace('-', '_')}",
+        says=says,
+        listeners=_ADMIN,
+        allowed=AUDITOR,
+        parameters=(Parameter("since", "RFC 3339; without it: the last 30 days"),),
+        answers={200: ("the report", "Report")},
+        problems=(400, 401, 403, 503),
+    )
+
+
 ROUTES: Final = (
     Route(
         method="POST",
@@ -323,6 +338,9 @@ ROUTES: Final = (
     _pausing("buyer", "resume"),
     _pausing("source", "pause"),
     _pausing("source", "resume"),
+    _report("acceptance", "How each contract's buyer answered: rates, reasons, by source"),
+    _report("near-misses", "Leads that stayed unsold for one rule of a contract that covers them"),
+    _report("coverage", "Who covers what, and the postal codes nobody or one buyer covers, by leads"),
     Route(
         method="GET",
         path="/v1/events",

@@ -305,6 +305,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         },
         ("ready", "reasons", "terms", "now", "since_start"),
     ),
+    "Report": _object({"report": TEXT, "since": INSTANT, "until": INSTANT}, ("report", "since", "until")),
     "Terms": _object({"version": TEXT, "loaded_at": INSTANT}, ("version", "loaded_at")),
     "Findings": _object(
         {

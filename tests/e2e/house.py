@@ -98,6 +98,14 @@ class MemoryRecords:
         return before
 
 
+class NoReports:
+    """There is no state directory here to report from; each says what was asked."""
+
+    async def make(self, name: str, since_ns: int | None) -> bytes:
+        """The question."""
+        return orjson.dumps({"report": name, "since": since_ns})
+
+
 class House:
     """Everything a test may look at or take hold of."""
 
@@ -120,6 +128,7 @@ class House:
             watch=self.watch,
             placing=self.placing,
             metrics=self.metrics,
+            reports=NoReports(),
         )
         self.site: Site = build_site(behind, version="0.0.0")
         self.client = aiohttp.ClientSession()

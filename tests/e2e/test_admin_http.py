@@ -57,6 +57,14 @@ async def facts(house: House, kind: type) -> list[Any]:
     ]
 
 
+async def test_reports_are_asked_for_by_name(house: House) -> None:
+    """`since` is handed on as an instant; what is no instant is 400."""
+    assert await get(house, "/v1/reports/near-misses") == {"report": "near-misses", "since": None}
+    assert await get(house, "/v1/reports/coverage?since=1970-01-01T00:00:01Z") == {"report": "coverage", "since": 10**9}
+    status, body, _ = await house.ask("GET", "/v1/reports/acceptance?since=monday", token=AUDITOR, admin=True)
+    assert (status, body["code"]) == (400, "bad_parameter")
+
+
 # -- who may -------------------------------------------------------------------------------------
 
 GUARDED = [route for route in ROUTES if route.allowed is not None]

@@ -256,6 +256,32 @@ def test_the_ledger_beside_a_running_daemon(house: House, capsys: Screen) -> Non
     assert stats["leads"]["sold"] > 0
 
 
+def test_reports_from_the_daemon_and_beside_it(house: House, tmp_path: Path, capsys: Screen) -> None:
+    """The daemon's report is that of its state directory; gaps are weighed by its leads while it runs."""
+    sent(house, tmp_path, capsys, lead(31))
+    sent(house, tmp_path, capsys, lead(32, postal_code="99501"))
+    state = ["--state", str(house.stage.state_dir)]
+    for name in ("acceptance", "near-misses", "coverage"):
+        assert house.operate("report", name, "--json") == DONE
+        asked = json.loads(capsys.readouterr().out)
+        assert main(["report", name, "--json", *state]) == DONE
+        reckoned = json.loads(capsys.readouterr().out)
+        for found in (asked, reckoned):
+            del found["since"], found["until"]
+        assert asked == reckoned
+        assert house.operate("report", name, "--since", "2020-01-01T00:00:00Z") == DONE
+        assert capsys.readouterr().out.startswith("since 2020-01-01")
+    assert main(["report", "acceptance", "--json", *state]) == DONE
+    rows = {one["contract_id"]: one for one in json.loads(capsys.readouterr().out)["contracts"]}
+    assert rows["sunpath-southwest"]["accepted"] >= 1
+    words = ["coverage", "gaps", "--lead-type", "solar", "--config", str(house.stage.config_dir), *state]
+    assert main([*words, "--json"]) == DONE
+    table = json.loads(capsys.readouterr().out)["lead_types"]["solar"]
+    assert ("99501", 0, 1) in {(row["postal_code"], row["buyers"], row["leads"]) for row in table["rows"]}
+    assert main(words) == DONE
+    assert "Anchorage, AK" in capsys.readouterr().out
+
+
 def test_a_second_daemon_is_refused(house: House, capsys: Screen) -> None:
     """On the same state directory: exit 74, and it names the lock."""
     words = ["--config", str(house.stage.config_dir), "--state", str(house.stage.state_dir)]

@@ -9,6 +9,7 @@ from router.cli import main
 from router.cli.exits import DONE, NO, USAGE
 
 CASES = Path(__file__).parents[1] / "cases" / "territory"
+CONFIG = Path(__file__).parents[2] / "config"
 
 
 def test_import_writes_the_list_and_prints_the_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +52,50 @@ def test_import_writes_over_nothing_unasked(tmp_path: Path, capsys: pytest.Captu
 def test_import_of_nothing_is_usage(words: list[str], tmp_path: Path) -> None:
     """A file that is not there and a name that leads elsewhere are usage errors."""
     assert main(["coverage", "import", *words, "--config", str(tmp_path)]) == USAGE
+
+
+def test_show_draws_the_map_and_says_who_covers_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sample's contracts: a map, a line for each contract, how many buyers at how many codes."""
+    out = tmp_path / "all.svg"
+    words = ["coverage", "show", "--config", str(CONFIG), "--state", str(tmp_path), "--out", str(out)]
+    assert main([*words, "--lead-type", "solar"]) == DONE
+    said = capsys.readouterr().out
+    assert "brightroof-tx" in said
+    assert out.read_text("utf-8").startswith("<svg")
+    assert main([*words, "--json", "homeguard"]) == DONE
+    found = json.loads(capsys.readouterr().out)
+    assert [one["contract_id"] for one in found["contracts"]] == [
+        "homeguard-atlanta",
+        "homeguard-charlotte",
+        "homeguard-nashville",
+    ]
+    assert main([*words, "nobody"]) == USAGE
+
+
+def test_show_may_go_to_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--out -` prints the map alone there, and the words to standard error."""
+    words = ["coverage", "show", "brightroof-tx", "--config", str(CONFIG), "--state", str(tmp_path), "--out", "-"]
+    assert main(words) == DONE
+    said = capsys.readouterr()
+    assert said.out.startswith("<svg")
+    assert "brightroof-tx" in said.err
+
+
+def test_gaps_without_a_ledger_are_not_weighed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Codes that nobody covers by state; it says that it knows of no leads."""
+    words = ["coverage", "gaps", "--config", str(CONFIG), "--state", str(tmp_path), "--lead-type", "solar"]
+    assert main(words) == DONE
+    said = capsys.readouterr().out
+    assert "410 postal codes that nobody covers" in said
+    assert "there is no ledger" in said
+    assert main([*words, "--json", "--limit", "3"]) == DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found["ledger"] is None
+    assert len(found["lead_types"]["solar"]["rows"]) == 3
+
+
+@pytest.mark.parametrize(("text", "code"), [("2 weeks", USAGE), ("30d", DONE), ("2026-11-24T00:00:00Z", DONE)])
+def test_since_is_an_instant_or_how_long_ago(text: str, code: int, tmp_path: Path) -> None:
+    """`--since` takes both forms, and says what it takes otherwise."""
+    words = ["coverage", "gaps", "--config", str(CONFIG), "--state", str(tmp_path), "--lead-type", "solar"]
+    assert main([*words, "--since", text]) == code

@@ -2,7 +2,9 @@
 
 import uuid
 
-from router.clock import SystemClock, Uuid7Series
+import pytest
+
+from router.clock import SystemClock, Uuid7Series, new_token
 
 
 def test_ids_are_uuid_version_7_and_rise() -> None:
@@ -38,3 +40,10 @@ def test_the_steady_clock_never_steps_back() -> None:
     """Two readings are in order."""
     clock = SystemClock()
     assert clock.mono_ns() <= clock.mono_ns()
+
+
+def test_a_token_never_looks_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that would start with a dash is drawn again: `--token -x` is no value to a command line."""
+    drawn = iter(["-first", "-second", "third"])
+    monkeypatch.setattr("router.clock.secrets.token_urlsafe", lambda _: next(drawn))
+    assert new_token() == "third"

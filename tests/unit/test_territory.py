@@ -8,8 +8,8 @@ import pytest
 
 from router.onboarding.territory import UnreadableSheet, read_territory
 from router.onboarding.territory.reading import Territory
-from router.onboarding.territory.writing import as_terms, codes_in_use, expanded, lists, toml
-from router.terms.coverage import expand
+from router.onboarding.territory.writing import as_terms, expanded, lists, toml
+from router.terms.coverage import codes_in_use, expand
 from router.terms.schema import CoverageTerms
 
 CASES = Path(__file__).parents[1] / "cases" / "territory"

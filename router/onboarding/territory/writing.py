@@ -6,7 +6,6 @@ from typing import Final
 
 from router.onboarding.territory.reading import Territory
 from router.terms.coverage import Coverage, CoverageProblem, expand
-from router.terms.geography import us
 from router.terms.schema import CoverageTerms, Exclude, Radius
 
 _INLINE_MAX: Final = 24
@@ -69,23 +68,6 @@ def toml(terms: CoverageTerms) -> str:
 def expanded(territory: Territory, list_name: str) -> tuple[Coverage, list[CoverageProblem]]:
     """What a contract with that coverage would cover, and what `check` would say of it."""
     return expand(as_terms(territory, list_name), lists=lists(territory, list_name), country=territory.country)
-
-
-def codes_in_use(coverage: Coverage) -> set[str]:
-    """The US postal codes in use that a coverage takes in."""
-    geography = us()
-    if coverage.country != "US":
-        return set()
-    found = set(geography.codes) if coverage.everywhere else _all(coverage.codes, coverage.prefixes)
-    return found - _all(coverage.excluded_codes, coverage.excluded_prefixes)
-
-
-def _all(codes: Iterable[str], prefixes: Iterable[str]) -> set[str]:
-    geography = us()
-    found = {code for code in codes if geography.exists(code)}
-    for prefix in prefixes:
-        found.update(geography.starting(prefix))
-    return found
 
 
 def _text(text: str) -> str:

@@ -1,12 +1,11 @@
 """Coverage judged across contracts: what each names, where two of one buyer overlap, which codes nobody covers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from itertools import islice
 from typing import Final
 
 from router.terms.checks.page import Page
-from router.terms.coverage import Coverage, expand
+from router.terms.coverage import Coverage, codes_in_use, expand
 from router.terms.geography import us
 from router.terms.schema import Contract, Terms
 
@@ -118,7 +117,7 @@ def judge_gaps(page: Page, coverages: Iterable[Coverage]) -> None:
     uncovered = {place.code for place in us()}
     total = len(uncovered)
     for coverage in of_us:
-        uncovered.difference_update(_codes_in_use(coverage))
+        uncovered.difference_update(codes_in_use(coverage))
         if not uncovered:
             return
     states: dict[str, int] = {}
@@ -129,24 +128,3 @@ def judge_gaps(page: Page, coverages: Iterable[Coverage]) -> None:
     most = sorted(states, key=lambda state: (-states[state], state))
     where = ", ".join(most[:_STATES_SHOWN_MAX]) + (", ..." if len(most) > _STATES_SHOWN_MAX else "")
     page.warn("", f"{len(uncovered)} of {total} US postal codes are covered by no live contract ({where})", _HINT)
-
-
-@cache
-def _by_start() -> dict[str, tuple[str, ...]]:
-    """US postal codes in use by each of their beginnings."""
-    found: dict[str, list[str]] = {}
-    for place in us():
-        for length in range(len(place.code) + 1):
-            found.setdefault(place.code[:length], []).append(place.code)
-    return {start: tuple(codes) for start, codes in found.items()}
-
-
-def _codes_in_use(coverage: Coverage) -> Iterator[str]:
-    starts = [""] if coverage.everywhere else [text for entry in coverage.entries for text in entry.prefixes]
-    named = [code for start in starts for code in _by_start().get(start, ())]
-    if not coverage.everywhere:
-        named += [code for entry in coverage.entries for code in entry.codes]
-    if not coverage.excluded:
-        yield from named
-    else:
-        yield from (code for code in named if coverage.exclusion_for(code) is None)
