@@ -4,7 +4,8 @@ For what looks at many leads at once: reports, reconciliation, maps. Whoever loo
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,6 +99,20 @@ class Past:
     def lead(self, lead_id: str) -> Lead | None:
         """The lead; None if unknown or forgotten."""
         return tables.read_lead(self._connection, lead_id)
+
+    def person(self, lead_id: str) -> tuple[str | None, str | None]:
+        """What a buyer's list may know a lead by, phone and e-mail, normalised; none once the person was forgotten."""
+        row = self._connection.execute(
+            "SELECT phone, email FROM leads WHERE seq = (SELECT seq FROM facts WHERE lead_id = ? ORDER BY seq LIMIT 1)",
+            (lead_id,),
+        ).fetchone()
+        return (row[0], row[1]) if row else (None, None)
+
+    def owners_of(self, ids: Iterable[str]) -> Counter[str]:
+        """How many of these are deliveries to, or leads that went to, which buyer."""
+        wanted = set(ids)
+        rows = self._connection.execute("SELECT delivery_id, lead_id, buyer_id FROM deliveries") if wanted else ()
+        return Counter(row[2] for row in rows if row[0] in wanted or row[1] in wanted)
 
     def facts(self, *kinds: type[AnyFact], since_ns: int = 0) -> Iterator[tuple[int, AnyFact]]:
         """(when, fact) of every fact of these kinds since then, in their order."""

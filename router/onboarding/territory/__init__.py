@@ -3,7 +3,6 @@
 What is written plainly is taken; what is nearly plain is taken as the one thing it can be and reported as a guess; what
 could be two things, or none, is not taken and reported as unread. Nothing is left out without a word.
 
-    sheet      bytes -> text -> rows, whatever the encoding and the separator
     columns    which column holds what, by its name or, without names, by what stands in it
     wording    text -> pieces: codes, ranges, masks, circles, words, "except"
     places     words -> a state, county or city
@@ -12,7 +11,7 @@ could be two things, or none, is not taken and reported as unread. Nothing is le
     writing    `Territory` -> a list of postal codes and the TOML that names it
 """
 
+from router.model.sheet import UnreadableSheet
 from router.onboarding.territory.reading import Territory, read_territory
-from router.onboarding.territory.sheet import UnreadableSheet
 
 __all__ = ["Territory", "UnreadableSheet", "read_territory"]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from router.onboarding.territory.sheet import Row
+from router.model.sheet import Row
 from router.terms.regions import state_code
 
 Role = Literal["code", "first", "last", "without", "city", "county", "state", "miles", "flag", "note"]

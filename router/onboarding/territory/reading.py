@@ -6,10 +6,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from router.model.sheet import SEPARATORS, Row, open_sheet, rows_of, separator_of
 from router.onboarding.territory.columns import Columns, Role, flag_of, named_columns, unnamed_columns
 from router.onboarding.territory.places import NoPlace, Place, named
 from router.onboarding.territory.sentence import Said, home_states, understand
-from router.onboarding.territory.sheet import SEPARATORS, Row, open_sheet, rows_of, separator_of
 from router.onboarding.territory.wording import ZERO_STATES, Circle, Codes, Reader, plain
 from router.terms.geography import us
 from router.terms.postal import EntryError, Parsed, parse_entry
