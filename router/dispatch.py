@@ -18,7 +18,7 @@ from router.buyers.auth import SecretUnusableError, without_secrets
 from router.buyers.classify import classify
 from router.buyers.render import RenderContext, render
 from router.clock import Clock
-from router.core.delivery import Repeat, next_step
+from router.core.delivery import Repeat, next_step, settled
 from router.courier import Carried, Courier
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure, Verdict
 from router.model.facts import Attempted, Repeating
@@ -66,6 +66,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     record: Callable[[Attempted], None]
 
 
+_NEVER_SENT = Verdict(outcome="failed", rule="deadline", reason="deadline")
 _NO_TEST_URL = Verdict(outcome="failed", rule="test_url", reason="no_test_url")
 _NOT_UNDERSTOOD = Verdict(outcome="in_doubt", rule="table:unclassified", reason="unclassified", healthy=False)
 
@@ -80,11 +81,14 @@ async def carry(job: Job, desk: Desk) -> Finished:
         accepted=accepted_fields(job.plan),
     )
     endpoint = job.plan.endpoint
+    known = _NEVER_SENT
     while True:
         job.attempts += 1
         if job.attempts > 1:
             await desk.intend(Repeating(delivery_id=job.delivery_id, n=job.attempts))
         sent_at_ns = desk.clock.wall_ns()
+        if sent_at_ns >= job.deadline_ns:
+            return Finished(attempted=None, verdict=known, answered_at_ns=sent_at_ns)
         try:
             request = render(endpoint, context, desk.secrets, now_s=sent_at_ns // NS_S, test=job.lead.test)
             if request is None:
@@ -117,6 +121,7 @@ async def carry(job: Job, desk: Desk) -> Finished:
         if carried.token_refused and verdict.auth_failed:  # stale, it seems: not yet our credentials' fault
             attempted = structs.replace(attempted, auth_failed=False)
         desk.record(attempted)
+        known = settled(verdict, doubted=job.doubted)
         await asyncio.sleep(step.after_ns / NS_S)
 
 

@@ -58,7 +58,12 @@ def next_step(
     wait_ns = max(pause_ns(backoff_ns, attempt), verdict.retry_after_ns or 0)
     if may_repeat and now_ns + wait_ns < deadline_ns:
         return Repeat(wait_ns)
-    return Settle(msgspec.structs.replace(verdict, outcome="in_doubt", retryable=False) if doubt else verdict)
+    return Settle(settled(verdict, doubted=doubt))
+
+
+def settled(verdict: Verdict, *, doubted: bool) -> Verdict:
+    """What a delivery comes to when no attempt follows the last one: a failure proves nothing about a doubt before."""
+    return msgspec.structs.replace(verdict, outcome="in_doubt", retryable=False) if doubted else verdict
 
 
 def pause_ns(backoff_ns: int, attempt: int) -> int:

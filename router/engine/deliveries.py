@@ -10,7 +10,7 @@ from router.courier import Courier
 from router.dispatch import Desk, Finished, Job, carry
 from router.engine.alarms import Alarms
 from router.engine.journal import Batch, Journal
-from router.engine.times import deadline_of
+from router.engine.times import deadline_of, is_young
 from router.ledger.protocol import LedgerBroken, LedgerError
 from router.model.delivery import Verdict
 from router.model.facts import Attempted, Paused, Reopened, Repeating, Settled
@@ -231,7 +231,7 @@ class Deliveries:
     def resolve(self, delivery_id: str, outcome: Literal["accepted", "rejected"], *, by: str) -> "asyncio.Future[int]":
         """Somebody knows what became of a delivery in doubt; the caller has seen that it is. Returns when durable.
 
-        Rejected before the lead's `max_age`, an exclusive lead goes to the next in rank.
+        Rejected before the lead's `max_age`, the copy it held goes to the next in rank.
         """
         held = self._journal.state.held[delivery_id]
         batch = self._journal.batch()
@@ -239,9 +239,8 @@ class Deliveries:
         self._journal.note(batch, Settled(delivery_id=delivery_id, outcome=outcome, price=price, by=by))
         lead = self._journal.state.open.get(held.lead_id)
         if lead is not None:
-            max_age = self._journal.book.lead_types[lead.lead.lead_type].max_age
-            young = max_age is None or batch.moment.at_ns - lead.lead.submitted_at_ns < max_age
-            again = outcome == "rejected" and young and lead.status == "in_doubt"
+            young = is_young(lead.lead, self._journal.book, batch.moment.at_ns)
+            again = outcome == "rejected" and young and lead.status in ("in_doubt", "sold")
             if again:
                 self._journal.note(batch, Reopened(lead_id=held.lead_id, by=by))
             self.advance(batch, held.lead_id, exhausted=not again and lead.status != "routing")

@@ -61,6 +61,7 @@ class Engine:
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
         self._answering: set[str] = set()
         self._views: dict[str, LeadView] = {}
+        self._ending: set[str] = set()  # ended, and the ledger does not have it yet
         self._source_tat: dict[str, int] = {}
 
     # -- what it is made of ----------------------------------------------------------------------
@@ -147,6 +148,8 @@ class Engine:
         await self.journal.adopt(book, live, by=by)
         self.seller.remember_orders()
         self.seller.wake_all()
+        for delivery_id in list(self.state.held):
+            self.deliveries.watch_doubt(delivery_id)
 
     async def write(self, facts: list[AnyFact]) -> None:
         """Note and make durable, for what operators do. Raises LedgerError."""
@@ -257,7 +260,7 @@ class Engine:
         """Wait until a lead has ended (durably) or the time is over; how it stands then."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + wait_s
-        while lead_id in self.state.open and not self.draining and not self._has_ended(lead_id):
+        while not self.draining and not self._has_ended(lead_id):
             watcher = loop.create_future()
             self._watchers.setdefault(lead_id, []).append(watcher)
             try:
@@ -271,7 +274,7 @@ class Engine:
 
     def _has_ended(self, lead_id: str) -> bool:
         view = self._view(lead_id)
-        return view is not None and view.ended
+        return lead_id not in self._ending and (view is None or view.ended)
 
     def _view(self, lead_id: str) -> LeadView | None:
         known = self._views.get(lead_id)
@@ -350,6 +353,7 @@ class Engine:
         return self.clock.wall_ns()
 
     def _tell(self, lead_ids: list[str]) -> None:
+        self._ending.difference_update(lead_ids)
         for lead_id in lead_ids:
             for watcher in self._watchers.pop(lead_id, ()):
                 if not watcher.done():
@@ -360,6 +364,7 @@ class Engine:
 
     def _lead_ended(self, view: LeadView) -> None:
         self._views[view.lead_id] = view
+        self._ending.add(view.lead_id)
         while len(self._views) > RECENT_VIEWS_MAX:
             del self._views[next(iter(self._views))]
         if self.on_ended is not None:

@@ -24,7 +24,7 @@ from router.engine.waiting import Waiter, WaitingRoom
 from router.model.codes import MOMENTARY
 from router.model.facts import Ended, Queued, Reopened
 from router.model.lead import Lead
-from router.terms.schema import Payout
+from router.terms.schema import Payout, Sell
 
 ORDERS_KEPT: Final = 8
 
@@ -108,6 +108,9 @@ class Seller:
             self._gate.append(lead_id)
             return
         lead = self._journal.state.open[lead_id]
+        if lead.lead.lead_type not in self._journal.book.lead_types:
+            self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="no_coverage"))
+            return
         if by != "queue" and batch.moment.at_ns >= deadline_of(lead, self._journal.book):
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
             return
@@ -238,10 +241,12 @@ class Seller:
         lead = self._journal.state.open.get(lead_id)
         if lead is None:
             return
-        sell = self._journal.book.lead_types[lead.lead.lead_type].sell
+        lead_type = self._journal.book.lead_types.get(lead.lead.lead_type)
+        sell = lead_type.sell if lead_type is not None else Sell()
         deadline_ns = deadline_of(lead, self._journal.book)
         at_ns = batch.moment.at_ns
-        move = next_move(lead, sell, at_ns=at_ns, deadline_ns=deadline_ns, exhausted=exhausted or self.draining)
+        exhausted = exhausted or self.draining or lead_type is None
+        move = next_move(lead, sell, at_ns=at_ns, deadline_ns=deadline_ns, exhausted=exhausted)
         if isinstance(move, Offer):
             if self._offer(batch, lead, move.copies) == move.copies:
                 return
