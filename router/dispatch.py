@@ -40,6 +40,7 @@ class Job(Struct, kw_only=True):
     delivery_id: str
     price: int
     deadline_ns: int  # wall clock: no attempt starts at or after it
+    answer_by_ns: int | None = None  # wall clock: what comes later is late
     attempts: int = 0
     doubted: bool = False
     renewed: bool = False
@@ -61,6 +62,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 
     courier: Courier
     clock: Clock
+    steady_ns: Callable[[], int]
     secrets: Mapping[str, str]
     intend: Callable[[Repeating], Awaitable[None]]
     record: Callable[[Attempted], None]
@@ -114,7 +116,8 @@ async def carry(job: Job, desk: Desk) -> Finished:
             now_ns=now_ns,
             deadline_ns=job.deadline_ns,
         )
-        attempted = _attempted(job, request, sent_at_ns, carried.answer, verdict)
+        late = job.answer_by_ns is not None and now_ns > job.answer_by_ns
+        attempted = _attempted(job, request, sent_at_ns, carried.answer, verdict, late=late, steady_ns=desk.steady_ns())
         job.doubted = job.doubted or verdict.outcome == "in_doubt"
         if not isinstance(step, Repeat):
             return Finished(attempted=attempted, verdict=step.verdict, answered_at_ns=now_ns)
@@ -153,7 +156,14 @@ def _unprovable(job: Job, error: SecretUnusableError, now_ns: int) -> Finished:
 
 
 def _attempted(
-    job: Job, request: HttpRequest, sent_at_ns: int, answer: HttpResponse | TransportFailure, verdict: Verdict
+    job: Job,
+    request: HttpRequest,
+    sent_at_ns: int,
+    answer: HttpResponse | TransportFailure,
+    verdict: Verdict,
+    *,
+    late: bool,
+    steady_ns: int,
 ) -> Attempted:
     failure = answer if isinstance(answer, TransportFailure) else None
     return Attempted(
@@ -166,6 +176,9 @@ def _attempted(
         rule=verdict.rule,
         sent=failure is None or not failure.certain,
         auth_failed=verdict.auth_failed,
+        late=late,
+        unhealthy=not verdict.healthy,
+        steady_ns=steady_ns,
         status=answer.status if isinstance(answer, HttpResponse) else None,
         reason=verdict.reason,
         detail=failure.detail if failure is not None else verdict.sniffed,

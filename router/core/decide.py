@@ -18,6 +18,7 @@ from router.core.rules.finding import Finding
 from router.core.rules.history import age_rule, dedup_rule
 from router.core.rules.standing import Moment, cap_used, cap_window
 from router.core.rules.static import Mode
+from router.core.rules.throttle import throttle_rule, throttles
 from router.core.standings import Standings
 from router.core.state import Seen, State
 from router.core.usage import Usage
@@ -40,7 +41,8 @@ class Choice(Struct, frozen=True, kw_only=True):
     """A decision as masks over one board, captured as it was: expanded only when somebody reads it.
 
     `covering` ⊇ `passing` (no static rule refuses) ⊇ `eligible`; `blocked` maps a state rule's code to the passing
-    contracts it refused. `ranked` lists the bits that were put in order so far, best first; `winners` those that won.
+    contracts it refused. `ranked` lists the bits that were put in order so far, best first; `winners` those that won;
+    `throttled` the otherwise eligible contracts whose throttle counts this lead.
     """
 
     board: Board
@@ -52,6 +54,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     ranked: tuple[int, ...]
     winners: tuple[int, ...]
     turns: tuple[Turn, ...]
+    throttled: tuple[str, ...] = ()
 
     @property
     def revenue(self) -> int:
@@ -102,6 +105,12 @@ def choose(
             for rank in _first(new):
                 _tell(board, rank, twice[rank], details)
         left = reduce(xor, blocked.values(), left)
+    counted: tuple[str, ...] = ()
+    if state.throttled and not lead.test and (slowed := left & standings.throttled(state)):
+        counted, held_back = _throttle(board, slowed, state, moment, details)
+        if held_back:
+            blocked["guard_throttled"] = blocked.get("guard_throttled", 0) | held_back
+            left ^= held_back
     ranked, winners, turns = _rank(board, state, lead, left, copies)
     if winners and not _keeps_margin(board, winners, payout):
         blocked["below_margin"] = left
@@ -118,7 +127,25 @@ def choose(
         ranked=ranked,
         winners=winners,
         turns=turns,
+        throttled=counted,
     )
+
+
+def _throttle(
+    board: Board, slowed: int, state: State, moment: Moment, details: dict[str, tuple[str, str]]
+) -> tuple[tuple[str, ...], int]:
+    """Of the otherwise eligible contracts: whose throttle counts this lead, and which do not get it."""
+    counted: list[str] = []
+    held_back = 0
+    for rank in bits(slowed):
+        plan = board.plans[rank]
+        if throttles(plan, state, moment):
+            counted.append(plan.id)
+            finding = next(throttle_rule(plan, state, moment), None)
+            if finding is not None:
+                held_back |= 1 << rank
+                _tell(board, rank, finding, details)
+    return tuple(counted), held_back
 
 
 def _note(standings: Standings, stopped: int, blocked: dict[str, int], details: dict[str, tuple[str, str]]) -> None:
@@ -293,6 +320,7 @@ def decided_fact(choice: Choice, state: State, lead: Lead, by: str | None = None
         ranking=_ranking(choice, state, lead),
         mode=board.mode,
         turns=choice.turns,
+        throttled=choice.throttled,
         by=by,
     )
 
@@ -344,6 +372,7 @@ def reserve(
         steady_ns=moment.steady_ns,
         rate_interval_ns=plan.rate.interval_ns if plan.rate is not None and not lead.test else 0,
         claims=() if lead.test else tuple(_claim(cap, plan, state, moment, price) for cap in plan.caps),
+        guarded=bool(plan.guards),
         test=lead.test,
     )
 
@@ -366,8 +395,13 @@ def recheck(
     *,
     contract_id: str,
     released_at_ns: int,
+    throttled: tuple[str, ...] = (),
 ) -> int | None:
-    """The rank of one contract if every rule lets it have the lead right now, else None."""
+    """The rank of one contract if every rule lets it have the lead right now, else None.
+
+    `throttled` are the contracts whose throttle counted the lead when it was decided: the ranked ones let it pass. One
+    that throttles only since then counts decisions, so it lets nobody pass whom it did not count.
+    """
     rank = board.rank_of.get(contract_id)
     if rank is None:
         return None
@@ -380,6 +414,8 @@ def recheck(
         return None
     if left & board.deduped and not lead.test and _duplicates(board, state, lead, left, moment.at_ns):
         return None
+    if contract_id in state.throttled and contract_id not in throttled and not lead.test:
+        return None if throttles(board.plans[rank], state, moment) else rank
     return rank
 
 

@@ -16,6 +16,7 @@ from router.core.rules.standing import (
     Moment,
     caps_rule,
     concurrency_rule,
+    guard_rule,
     lifecycle_rule,
     pacing_rule,
     pause_rule,
@@ -35,6 +36,7 @@ from router.core.rules.static import (
     price_rule,
     source_rule,
 )
+from router.core.rules.throttle import throttle_rule
 from router.core.state import Seen, State
 from router.model.codes import RULES
 from router.model.decision import Allowed, Claim, Decision, Refusal
@@ -60,7 +62,7 @@ def every_refusal(
 ) -> list[Finding]:
     """All rules of SPEC section 3 for one contract, in their order; empty when it is eligible."""
     price = plan.exclusive_price if mode == "exclusive" else plan.price
-    return [
+    found = [
         *lifecycle_rule(plan, state, moment, price),
         *pause_rule(plan, state, moment, price),
         *source_rule(book, plan, lead),
@@ -70,6 +72,7 @@ def every_refusal(
         *criteria_rule(book, plan, lead),
         *age_rule(plan, lead, moment.at_ns, released_at_ns),
         *schedule_rule(plan, state, moment, price),
+        *guard_rule(plan, state, moment, price),
         *(() if lead.test else dedup_rule(plan, lead, kin, moment.at_ns)),
         *price_rule(book, plan, lead, price, mode),
         *wallet_rule(plan, state, moment, price),
@@ -79,6 +82,7 @@ def every_refusal(
         *rate_rule(plan, state, moment, price),
         *concurrency_rule(plan, state, moment, price),
     ]
+    return found if found or lead.test else list(throttle_rule(plan, state, moment))
 
 
 def static_refusals(book: Book, plan: ContractPlan, lead: Lead, mode: Mode) -> list[Finding]:

@@ -29,6 +29,16 @@ class Standings:
         self._due: dict[int, int] = {}
         self._times: list[int] = []
         self._last_ns = 0
+        self._throttled: tuple[tuple[str, ...], int] = ((), 0)
+
+    def throttled(self, state: State) -> int:
+        """The contracts that a guard throttles: worked out again only when others are."""
+        listed, mask = self._throttled
+        if listed is not state.throttled:
+            ranks = (self.board.rank_of.get(contract_id) for contract_id in state.throttled)
+            mask = sum(1 << rank for rank in ranks if rank is not None)
+            self._throttled = (state.throttled, mask)
+        return mask
 
     def touch(self, mask: int) -> None:
         """Something happened to these contracts: ask them again when a lead reaches them."""

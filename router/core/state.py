@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from router.core.outcomes import ACCEPTED, BREAKER, DECLINED, DOUBTFUL, UNMEASURED, Outcomes, Phase, Probe, bits_of
 from router.core.usage import Usage
 from router.model.codes import LeadStatus, Outcome
 from router.model.facts import (
@@ -22,6 +23,10 @@ from router.model.facts import (
     Deposited,
     Ended,
     Entry,
+    GuardFact,
+    GuardProbing,
+    GuardRecovered,
+    GuardTripped,
     Paused,
     Queued,
     Received,
@@ -40,10 +45,12 @@ KEYS_KEPT_NS: Final = 7 * NS_DAY
 RECENT_ANSWERS: Final = 100
 RECENT_OUTCOMES: Final = 20
 _DAYS_KEPT: Final = 400
+#: The rule an attempt without an answer in time was classified by.
+TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 3
+FOLD_VERSION: Final = 4
 
 
 class Identity(Struct, frozen=True):
@@ -93,6 +100,9 @@ class Held(Struct):
     repeating: bool = False  # an attempt after the recorded ones may have left
     doubted: bool = False  # some attempt ended in doubt
     sent: bool = False  # some byte may have left
+    guarded: bool = False
+    bits: int = DOUBTFUL  # what the last attempt said (see `core.outcomes`)
+    took_us: int = UNMEASURED
 
 
 class OpenLead(Struct):
@@ -111,6 +121,7 @@ class OpenLead(Struct):
     copies: int = 0
     revenue: int = 0
     redirect_url: str | None = None
+    throttled: tuple[str, ...] = ()  # contracts whose throttle counted the lead at its decision
 
 
 class Pause(Struct):
@@ -172,6 +183,9 @@ class State(Struct):
     open: dict[str, OpenLead] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
     overpriced: dict[str, Overpriced] = field(default_factory=dict)  # by contract
+    outcomes: dict[str, Outcomes] = field(default_factory=dict)  # by contract
+    guards: dict[str, dict[str, Phase]] = field(default_factory=dict)  # contract -> guard -> what it is at
+    throttled: tuple[str, ...] = ()  # contracts that some tripped guard throttles
     rotations: dict[str, Rotation] = field(default_factory=dict)  # "lead_type/tier"
     paused: dict[str, Pause] = field(default_factory=dict)
     deposits: dict[str, int] = field(default_factory=dict)  # buyer -> minor units since ever
@@ -218,6 +232,9 @@ class State(Struct):
         lead.mode = fact.mode
         lead.ranking = fact.ranking
         lead.terms_version = fact.terms_version
+        lead.throttled = fact.throttled
+        if fact.throttled:
+            self._throttled(fact.throttled)
         if fact.by == "queue":
             lead.released_at_ns = lead.selling_from_ns = entry.at_ns
         for turn in fact.turns:
@@ -248,6 +265,7 @@ class State(Struct):
             day=fact.day,
             rate_interval_ns=fact.rate_interval_ns,
             test=fact.test,
+            guarded=fact.guarded,
         )
         lead = self.open.get(fact.lead_id)
         if lead is not None:
@@ -259,6 +277,8 @@ class State(Struct):
         self._usage(f"contract:{fact.contract_id}").add(entry.at_ns, fact.price)
         self._usage(f"buyer:{fact.buyer_id}").add(entry.at_ns, fact.price)
         self.in_flight[fact.buyer_id] = self.in_flight.get(fact.buyer_id, 0) + 1
+        for phase in self.guards.get(fact.contract_id, {}).values() if self.guards else ():
+            phase.begin_probe(fact.delivery_id)
         if fact.rate_interval_ns:
             tat = self.rate_tat.get(fact.contract_id, 0)
             self.rate_tat[fact.contract_id] = max(tat, fact.steady_ns) + fact.rate_interval_ns
@@ -282,6 +302,14 @@ class State(Struct):
         held.doubted = held.doubted or fact.outcome == "in_doubt"
         answers = self._answers(held.contract_id)
         answers.auth_failures = answers.auth_failures + 1 if fact.auth_failed else 0
+        if held.test:
+            return
+        self.steady_ns = max(self.steady_ns, fact.steady_ns)
+        held.bits = bits_of(fact.outcome, timed_out=fact.rule == TIMED_OUT, late=fact.late, unhealthy=fact.unhealthy)
+        held.took_us = round(fact.took_ms * 1000) if fact.sent else UNMEASURED
+        self._outcome(held.contract_id).add(
+            fact.steady_ns or self.steady_ns, held.bits, fact.delivery_id, held.took_us, guarded=held.guarded
+        )
 
     def _settled(self, entry: Entry, fact: Settled) -> None:
         held = self.held.get(fact.delivery_id)
@@ -301,6 +329,8 @@ class State(Struct):
                 lead.copies += 1
                 lead.revenue += held.price if fact.price is None else fact.price
                 lead.redirect_url = lead.redirect_url or fact.redirect_url
+        if not held.test:
+            self._probed(held, fact)
         seen = self.seen.get(held.lead_id)
         if seen is not None and fact.delivery_id in seen.sent:
             seen.sent[fact.delivery_id].outcome = fact.outcome
@@ -318,6 +348,22 @@ class State(Struct):
         if seen is None or entry.at_ns - seen.at_ns > NS_DAY:
             seen = self.overpriced[held.contract_id] = Overpriced(entry.at_ns, entry.at_ns, 0, price, held.price)
         seen.at_ns, seen.count, seen.price, seen.reserved = entry.at_ns, seen.count + 1, price, held.price
+
+    def _probed(self, held: Held, fact: Settled) -> None:
+        """A probe is answered; and a doubt that somebody could resolve is an answer after all."""
+        for phase in self.guards.get(held.contract_id, {}).values() if self.guards else ():
+            never_left = fact.by == "restart" and fact.outcome == "failed"
+            doubtful = fact.outcome == "in_doubt"
+            phase.end_probe(
+                fact.delivery_id,
+                None if never_left else Probe(DOUBTFUL) if doubtful else Probe(held.bits, held.took_us),
+            )
+        if resolves_a_doubt(held, fact):
+            self.steady_ns = max(self.steady_ns, fact.steady_ns)
+            bits = ACCEPTED if fact.outcome == "accepted" else DECLINED
+            self._outcome(held.contract_id).add(
+                fact.steady_ns or self.steady_ns, bits, fact.delivery_id, UNMEASURED, guarded=held.guarded
+            )
 
     def _landed(self, held: Held) -> None:
         """A delivery is no longer on its way to the buyer."""
@@ -389,6 +435,52 @@ class State(Struct):
             self.answers[fact.id].auth_failures = 0
             self.answers[fact.id].outcomes = ""  # whoever resumes has looked at them
 
+    def _guard_tripped(self, _entry: Entry, fact: GuardTripped) -> None:
+        phases = self.guards.setdefault(fact.contract_id, {})
+        before = phases.get(fact.guard)
+        phases[fact.guard] = Phase(
+            state="tripped",
+            action=fact.action,
+            value=fact.value,
+            sample=fact.sample,
+            until_ns=fact.steady_until_ns,
+            since=before.since if before is not None else 0,
+            turns=before.turns if before is not None and fact.again else 0,
+        )
+        self._list_throttled(fact)
+
+    def _guard_probing(self, _entry: Entry, fact: GuardProbing) -> None:
+        phase = self.guards.get(fact.contract_id, {}).get(fact.guard)
+        if phase is not None:
+            phase.state = "probing"
+            phase.probes_max = fact.probes
+            self._list_throttled(fact)
+
+    def _guard_recovered(self, _entry: Entry, fact: GuardRecovered) -> None:
+        phase = self.guards.get(fact.contract_id, {}).get(fact.guard)
+        if phase is not None:
+            outcomes = self._outcome(fact.contract_id)
+            if fact.guard == BREAKER:
+                outcomes.running = 0
+            self.guards[fact.contract_id][fact.guard] = Phase(
+                state="closed", action=phase.action, value=phase.value, sample=phase.sample, since=outcomes.total
+            )
+            self._list_throttled(fact)
+
+    def _list_throttled(self, fact: GuardFact) -> None:
+        phases = self.guards[fact.contract_id].values()
+        others = [one for one in self.throttled if one != fact.contract_id]
+        if any(phase.state == "tripped" and phase.action == "throttle" for phase in phases):
+            others.append(fact.contract_id)
+        self.throttled = tuple(others)
+
+    def _throttled(self, contracts: tuple[str, ...]) -> None:
+        """A lead was one for which these would have been eligible: each of their throttles counts it."""
+        for contract_id in contracts:
+            for phase in self.guards.get(contract_id, {}).values():
+                if phase.state == "tripped" and phase.action == "throttle":
+                    phase.turns += 1
+
     def _deposited(self, _entry: Entry, fact: Deposited) -> None:
         self.deposits[fact.buyer_id] = self.deposits.get(fact.buyer_id, 0) + fact.amount
         self.payments[f"{fact.buyer_id}\0{fact.reference}"] = fact.amount
@@ -409,6 +501,12 @@ class State(Struct):
         if answers is None:
             answers = self.answers[contract_id] = Answers()
         return answers
+
+    def _outcome(self, contract_id: str) -> Outcomes:
+        outcomes = self.outcomes.get(contract_id)
+        if outcomes is None:
+            outcomes = self.outcomes[contract_id] = Outcomes()
+        return outcomes
 
     def _close(self, lead_id: str, lead: OpenLead) -> None:
         """Let go of a lead that has ended and holds nothing."""
@@ -482,6 +580,11 @@ def mark_of(name: str, value: object) -> bytes:
     return blake2b(f"{name}\0{text}".encode(), digest_size=16).digest()
 
 
+def resolves_a_doubt(held: Held, fact: Settled) -> bool:
+    """Whether somebody learned what a doubt came to. What terms assume of one is nobody's answer."""
+    return held.status == "in_doubt" and fact.outcome in ("accepted", "rejected") and fact.by != "terms"
+
+
 _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     Received: State._received,  # type: ignore[dict-item]
     Decided: State._decided,  # type: ignore[dict-item]
@@ -494,6 +597,9 @@ _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     Reopened: State._reopened,  # type: ignore[dict-item]
     Paused: State._paused,  # type: ignore[dict-item]
     Resumed: State._resumed,  # type: ignore[dict-item]
+    GuardTripped: State._guard_tripped,  # type: ignore[dict-item]
+    GuardProbing: State._guard_probing,  # type: ignore[dict-item]
+    GuardRecovered: State._guard_recovered,  # type: ignore[dict-item]
     Deposited: State._deposited,  # type: ignore[dict-item]
     TermsLoaded: State._terms_loaded,  # type: ignore[dict-item]
 }

@@ -15,6 +15,7 @@ from router.ledger.protocol import LedgerBroken, LedgerError
 from router.model.delivery import Verdict
 from router.model.facts import Attempted, Paused, Reopened, Repeating, Settled
 from router.model.lead import Lead
+from router.terms.book import ContractPlan
 from router.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -107,15 +108,25 @@ class Deliveries:
         doubted: bool = False,
     ) -> Job:
         """What is to be carried: the lead, under the current terms of a contract."""
+        plan = self._journal.book.contracts[contract_id]
         return Job(
             lead=lead,
-            plan=self._journal.book.contracts[contract_id],
+            plan=plan,
             delivery_id=delivery_id,
             price=price,
             deadline_ns=deadline_ns,
+            answer_by_ns=self._answer_by(lead, plan),
             attempts=attempts,
             doubted=doubted,
         )
+
+    def _answer_by(self, lead: Lead, plan: ContractPlan) -> int | None:
+        """From when on an answer is late: `deliver_within` from receipt, or from release from the queue."""
+        within = plan.terms.sla.deliver_within if plan.terms.sla is not None else None
+        if within is None:
+            return None
+        known = self._journal.state.open.get(lead.lead_id)
+        return (known.released_at_ns if known is not None else lead.received_at_ns) + within
 
     def launch(self, job: Job) -> None:
         """Bring a delivery to its end from here on; its intent is durable."""
@@ -136,6 +147,7 @@ class Deliveries:
         desk = Desk(
             courier=self._courier,
             clock=self._journal.clock,
+            steady_ns=self._journal.steady_ns,
             secrets=self.secrets,
             intend=self._intend,
             record=lambda fact: self._record(fact),
@@ -185,9 +197,6 @@ class Deliveries:
 
     def _settled(self, job: Job, finished: Finished) -> Settled:
         verdict = finished.verdict
-        lead = self._journal.state.open.get(job.lead.lead_id)
-        since_ns = lead.released_at_ns if lead is not None else job.lead.received_at_ns
-        within = job.plan.terms.sla.deliver_within if job.plan.terms.sla is not None else None
         accepted = verdict.outcome == "accepted"
         named = verdict.price if accepted and verdict.price is not None else job.price
         return Settled(
@@ -198,7 +207,7 @@ class Deliveries:
             answer_price=named if named > job.price else None,
             reference=verdict.reference,
             redirect_url=verdict.redirect_url,
-            late=within is not None and finished.answered_at_ns - since_ns > within,
+            late=job.answer_by_ns is not None and finished.answered_at_ns > job.answer_by_ns,
         )
 
     def _pause_if_hopeless(self, batch: Batch, contract_id: str, verdict: Verdict) -> None:
@@ -236,7 +245,10 @@ class Deliveries:
         held = self._journal.state.held[delivery_id]
         batch = self._journal.batch()
         price = held.price if outcome == "accepted" else None
-        self._journal.note(batch, Settled(delivery_id=delivery_id, outcome=outcome, price=price, by=by))
+        steady = batch.moment.steady_ns
+        self._journal.note(
+            batch, Settled(delivery_id=delivery_id, outcome=outcome, price=price, by=by, steady_ns=steady)
+        )
         lead = self._journal.state.open.get(held.lead_id)
         if lead is not None:
             young = is_young(lead.lead, self._journal.book, batch.moment.at_ns)

@@ -15,6 +15,7 @@ import msgspec
 
 from router.clock import Clock
 from router.core.calendar import Calendar
+from router.core.guards import consequences, orphans, probing
 from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
 from router.core.state import Held, Identity, State
@@ -22,8 +23,10 @@ from router.dispatch import Job
 from router.ledger.protocol import Ledger, LedgerError, LedgerFull
 from router.model.facts import (
     AnyFact,
+    Attempted,
     Deposited,
     Entry,
+    GuardFact,
     Idempotency,
     Paused,
     Reopened,
@@ -74,6 +77,7 @@ class Journal:
         self.on_decided: Callable[[int], None] = lambda _: None  # nanoseconds it took
         self.on_settled: Callable[[Held, Settled], None] = lambda _, __: None
         self.on_durable: Callable[[Sequence[Entry]], None] = lambda _: None
+        self.on_guard: Callable[[GuardFact], None] = lambda _: None  # an alert, or its end
         self._calendar = Calendar()
         self._steady_base_ns = 0
         self._unwritten: deque[tuple[asyncio.Future[int], Sequence[Entry]]] = deque()
@@ -89,7 +93,9 @@ class Journal:
         await self.ledger.put_terms(self.book.version, stored_form(self.book))
         self.loaded_at_ns = self.clock.wall_ns()
         if self.state.terms_version != self.book.version:
-            await self.write([TermsLoaded(terms_version=self.book.version, by="start")])
+            await self.write(
+                [TermsLoaded(terms_version=self.book.version, by="start"), *orphans(self.book, self.state)]
+            )
 
     async def adopt(self, book: Book, live: Live, *, by: str) -> None:
         """Put other terms in force, in one step."""
@@ -97,7 +103,7 @@ class Journal:
         same_people = identity_of(book) == identity_of(self.book)
         self.book, self.live = book, live
         self.loaded_at_ns = self.clock.wall_ns()
-        await self.write([TermsLoaded(terms_version=book.version, by=by)])
+        await self.write([TermsLoaded(terms_version=book.version, by=by), *orphans(book, self.state)])
         if not same_people:  # dedup needs more of the past than the state remembers
             await self.refold()
 
@@ -126,7 +132,11 @@ class Journal:
 
     def moment(self) -> Moment:
         """Now, as rules are asked about it."""
-        return Moment(self.clock.wall_ns(), self._steady_base_ns + self.clock.mono_ns(), self._calendar)
+        return Moment(self.clock.wall_ns(), self.steady_ns(), self._calendar)
+
+    def steady_ns(self) -> int:
+        """The clock that never steps, across restarts too."""
+        return self._steady_base_ns + self.clock.mono_ns()
 
     def batch(self) -> Batch:
         """An empty batch of this moment."""
@@ -135,13 +145,22 @@ class Journal:
     def note(
         self, batch: Batch, fact: AnyFact, *, lead: Lead | None = None, idempotency: Idempotency | None = None
     ) -> None:
-        """Apply a fact and put it into the batch. The only place where live state changes."""
-        held = self.state.held.get(fact.delivery_id) if isinstance(fact, Settled) else None
+        """Apply a fact and put it into the batch, with what it means for guards.
+
+        The only place where live state changes.
+        """
+        held = self.state.held.get(fact.delivery_id) if isinstance(fact, (Attempted, Settled)) else None
+        guarded = isinstance(fact, Reserved) and not fact.test and fact.contract_id in self.state.guards
+        if guarded and isinstance(fact, Reserved):
+            for begun in probing(self.book.contracts[fact.contract_id], self.state, batch.moment.steady_ns):
+                self.note(batch, begun)
         entry = Entry(at_ns=batch.moment.at_ns, fact=fact, lead=lead, idempotency=idempotency)
         self.state.apply(entry)
         batch.entries.append(entry)
         if isinstance(fact, Reserved):
             self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight.get(fact.buyer_id, 0))
+            if guarded:
+                self.live.touch_contract(fact.contract_id)
         elif held is not None and isinstance(fact, Settled):
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
             self.on_settled(held, fact)
@@ -151,6 +170,13 @@ class Journal:
             self.live.told(fact, "", fact.buyer_id, 0)
         elif isinstance(fact, Reopened):
             self.on_reopened(fact.lead_id)
+        elif isinstance(fact, GuardFact):
+            self.live.touch_contract(fact.contract_id)
+            self.on_guard(fact)
+        if held is not None:
+            at_ns, steady_ns = batch.moment.at_ns, batch.moment.steady_ns
+            for moved in consequences(self.book, self.state, fact, held, at_ns, steady_ns):
+                self.note(batch, moved)
 
     def commit(self, batch: Batch, *, keep: bool = False) -> "asyncio.Future[int]":
         """Hand a batch to the ledger. Deliveries start, and waiting sources are answered, when it is durable.

@@ -6,8 +6,9 @@ from typing import Any, Final
 from router.core.calendar import calendar_window
 from router.core.decide import choose
 from router.core.explain import allowances, as_json, as_recorded, explain
+from router.core.guards import BREAKER_PLAN, Reading, read, stage, wanted
 from router.core.index import Board
-from router.core.rules.standing import balance, cap_used, cap_window, ramp_limit, standing
+from router.core.rules.standing import Moment, balance, cap_used, cap_window, clock_of, ramp_limit, standing
 from router.core.rules.static import Mode
 from router.core.selling import copies_of, payout_once
 from router.core.state import Answers, Held
@@ -29,7 +30,7 @@ from router.model.facts import (
 from router.model.lead import Lead
 from router.model.money import format_money
 from router.model.times import format_instant
-from router.terms.book import Book, CapPlan, ContractPlan
+from router.terms.book import Book, CapPlan, ContractPlan, GuardPlan
 from router.terms.compile import revive
 
 BOOKS_KEPT: Final = 4
@@ -250,8 +251,8 @@ class Proof:
             "caps": [self._cap(plan, cap, list(held.get(cap.owner, {}).values())) for cap in plan.caps],
             "balance": None if (left := balance(plan.buyer, state)) is None else format_money(left),
             "ramp": self._ramp(plan),
-            "guards": [],
-            "breaker": None,
+            "guards": [self._guard(plan, guard, moment) for guard in plan.guards],
+            "breaker": self._guard(plan, BREAKER_PLAN, moment),
             "in_flight": state.in_flight.get(plan.buyer_id, 0),
             "in_doubt": _doubts(held.get(plan.owner, {})),
             "rotation": self._rotation(plan),
@@ -286,6 +287,33 @@ class Proof:
         used = state.usage.get(f"contract:{plan.id}", Usage()).leads(today.start_ns, today.end_ns)
         limit = ramp_limit(plan, plan.ramp, state.answers.get(plan.id, Answers()), moment)
         return {"limit": limit, "used": used, "until": plan.ramp.until, "resets_at": format_instant(today.end_ns)}
+
+    def _guard(self, plan: ContractPlan, guard: GuardPlan, moment: Moment) -> dict[str, Any]:
+        """What a guard is at: what tripped it while it is not closed, else what it reads now."""
+        state = self._engine.state
+        outcomes, phase = state.outcomes.get(plan.id), state.guards.get(plan.id, {}).get(guard.key)
+        at = stage(guard, phase, moment.steady_ns)
+        reading = read(guard, outcomes, phase, moment.steady_ns)
+        if phase is not None and at != "closed":
+            reading = Reading(phase.value, phase.sample)
+        holds = phase is not None and at in ("tripped", "throttled")
+        probes = phase.probes if phase is not None and at == "probing" else {}
+        return {
+            "metric": guard.metric,
+            "state": at,
+            "value": round(reading.value, 4) if reading is not None else None,
+            "sample": reading.sample if reading is not None else 0,
+            "until": format_instant(clock_of(moment, phase.until_ns)) if phase is not None and holds else None,
+            "action": guard.action,
+            "wants": wanted(guard),
+            "min_sample": guard.min_sample,
+            "probes": {
+                "wanted": guard.probes,
+                "sent": len(probes),
+                "answered": sum(1 for probe in probes.values() if probe.bits),
+            },
+            **({"running": outcomes.running if outcomes is not None else 0} if guard is BREAKER_PLAN else {}),
+        }
 
     def _rotation(self, plan: ContractPlan) -> dict[str, Any]:
         state = self._engine.state

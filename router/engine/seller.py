@@ -271,6 +271,7 @@ class Seller:
                 batch.moment,
                 contract_id=contract_id,
                 released_at_ns=lead.released_at_ns,
+                throttled=lead.throttled,
             )
             if rank is not None:
                 self._reserve(batch, standings, rank, lead, place)

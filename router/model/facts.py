@@ -58,6 +58,7 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
     ranking: Contracts = ()
     mode: Literal["exclusive", "shared"] = "exclusive"
     turns: tuple[Turn, ...] = ()
+    throttled: tuple[str, ...] = ()  # otherwise eligible contracts whose throttle counted this lead, whether it passed
     by: str | None = None  # who asked for it again: "operator:alice", "queue", "resume"
 
 
@@ -80,6 +81,7 @@ class Reserved(Fact, frozen=True, kw_only=True, tag=True):
     steady_ns: int
     rate_interval_ns: int = 0  # what this reservation costs the contract's rate; 0: no rate
     claims: tuple[Claim, ...] = ()
+    guarded: bool = False  # the contract has guards: what comes of this is kept for them
     test: bool = False
 
 
@@ -91,7 +93,10 @@ class Repeating(Fact, frozen=True, kw_only=True, tag=True):
 
 
 class Attempted(Fact, frozen=True, kw_only=True, tag=True):
-    """One request to the endpoint and what came of it. `sent_at_ns` wall clock, `took_ms` of the whole exchange."""
+    """One request to the endpoint and what came of it. `sent_at_ns` wall clock, `took_ms` of the whole exchange.
+
+    `steady_ns` is when it ended, off a clock that never steps: guards look back by it.
+    """
 
     delivery_id: str
     n: int
@@ -102,6 +107,9 @@ class Attempted(Fact, frozen=True, kw_only=True, tag=True):
     rule: str
     sent: bool = True  # the first byte left; without it a rate token is given back
     auth_failed: bool = False
+    late: bool = False  # the answer came after `deliver_within`
+    unhealthy: bool = False  # the breaker counts it against the endpoint
+    steady_ns: int = 0
     status: int | None = None
     reason: str | None = None
     detail: str | None = None
@@ -123,6 +131,7 @@ class Settled(Fact, frozen=True, kw_only=True, tag=True):
     redirect_url: str | None = None
     late: bool = False
     by: str | None = None  # who resolved a doubt: "operator:alice", "buyer:brightroof", "terms", "restart"
+    steady_ns: int = 0  # when a doubt was resolved, as `Attempted` has it
 
 
 class Ended(Fact, frozen=True, kw_only=True, tag=True):
@@ -173,6 +182,50 @@ class Resumed(Fact, frozen=True, kw_only=True, tag=True):
     by: str
 
 
+class GuardTripped(Fact, frozen=True, kw_only=True, tag=True):
+    """A guard found its metric beyond `trip`; or (`again`) its probes did not reach `recover`.
+
+    `guard` tells the contract's guards apart. `causes` names deliveries that count against it, the latest ones where
+    there are many. It holds until `until_ns` (wall clock, `steady_until_ns` on the steady one), then probes pass.
+    """
+
+    contract_id: str
+    guard: str
+    metric: str
+    action: Literal["warn", "throttle", "pause"]
+    value: float
+    sample: int
+    until_ns: int
+    steady_until_ns: int
+    causes: tuple[str, ...] = ()
+    again: bool = False
+    detail: str | None = None  # of the last attempt, where it says what to look at
+
+
+class GuardProbing(Fact, frozen=True, kw_only=True, tag=True):
+    """A tripped guard's cool-down is over: so many leads pass now, and nobody else until they are answered."""
+
+    contract_id: str
+    guard: str
+    metric: str
+    probes: int
+
+
+class GuardRecovered(Fact, frozen=True, kw_only=True, tag=True):
+    """A guard is closed and counts anew. `causes` names the probes that reached `recover`.
+
+    `by` says why otherwise: "terms" when the guard is not in the terms any more.
+    """
+
+    contract_id: str
+    guard: str
+    metric: str
+    value: float | None = None
+    sample: int = 0
+    causes: tuple[str, ...] = ()
+    by: str = "probes"
+
+
 class Deposited(Fact, frozen=True, kw_only=True, tag=True):
     """Money came into a buyer's wallet. `amount` is minor units; `reference` tells one payment from another."""
 
@@ -201,9 +254,15 @@ AnyFact = (
     | Reopened
     | Paused
     | Resumed
+    | GuardTripped
+    | GuardProbing
+    | GuardRecovered
     | Deposited
     | TermsLoaded
 )
+
+
+GuardFact = GuardTripped | GuardProbing | GuardRecovered
 
 
 class Idempotency(Struct, frozen=True, kw_only=True):

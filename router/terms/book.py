@@ -4,6 +4,7 @@ Durations and prices are plain integers here, references are resolved, coverage 
 """
 
 from datetime import date, tzinfo
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -11,6 +12,9 @@ from router.terms.coverage import Coverage
 from router.terms.endpoint import EndpointPlan
 from router.terms.hours import Hours
 from router.terms.schema import Buyer, Contract, LeadType, Method, Per, RouterTerms, Source, Terms
+
+#: No guard looks at more outcomes of a contract than this.
+OUTCOMES_MAX: Final = 10_000
 
 
 class CapPlan(Struct, frozen=True):
@@ -50,6 +54,25 @@ class DedupPlan(Struct, frozen=True):
     counts: str
 
 
+class GuardPlan(Struct, frozen=True, kw_only=True):
+    """One guard. It looks back `over_ns`, or at the `last` so many outcomes; `trip` and `recover` are shares.
+
+    Those of `latency_p95` are milliseconds. `key` tells a contract's guards apart for as long as they mean the same.
+    """
+
+    key: str
+    metric: str
+    over_ns: int | None = None
+    last: int | None = None
+    min_sample: int
+    trip: float
+    recover: float
+    action: Literal["warn", "throttle", "pause"]
+    throttle_ppm: int = 0  # the share that passes while throttled, parts per million
+    cool_down_ns: int
+    probes: int
+
+
 class TierPlan(Struct, frozen=True):
     """A tier: its place in order, its methods, and a digest of the contracts in it."""
 
@@ -83,6 +106,7 @@ class ContractPlan(Struct, frozen=True, kw_only=True):
     rate: RatePlan | None
     ramp: RampPlan | None
     dedup: DedupPlan | None
+    guards: tuple[GuardPlan, ...] = ()
     centers: tuple[tuple[float, float], ...] = ()  # latitude, longitude of each radius, degrees
 
 

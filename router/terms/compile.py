@@ -13,17 +13,18 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
-from router.terms.book import Book, CapPlan, ContractPlan, DedupPlan, RampPlan, RatePlan, TierPlan
+from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_MS, NS_S, parse_duration
+from router.terms.book import Book, CapPlan, ContractPlan, DedupPlan, GuardPlan, RampPlan, RatePlan, TierPlan
 from router.terms.checks.caps import cap_id
+from router.terms.checks.guards import guard_key
 from router.terms.coverage import Coverage, expand
 from router.terms.endpoint import EndpointPlan, compile_endpoint
 from router.terms.geography import us
 from router.terms.hours import parse_hours
-from router.terms.schema import Buyer, Cap, Contract, CoverageTerms, LeadType, Rate, Terms
+from router.terms.schema import Buyer, Cap, Contract, CoverageTerms, Guard, LeadType, Rate, Terms
 
 #: Raised with every change to what a rule means; part of every terms version.
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 
 _RATE_NS: Final = {"second": NS_S, "minute": NS_MINUTE, "hour": NS_HOUR, "day": NS_DAY}
 _MAIN_TIER: Final = "main"
@@ -245,8 +246,31 @@ def _plan(
         if ramp
         else None,
         dedup=DedupPlan(dedup.keys, int(dedup.window), dedup.scope, dedup.counts) if dedup else None,
+        guards=tuple(_guard(guard) for guard in contract.sla.guards) if contract.sla is not None else (),
         centers=_centers(contract.coverage),
     )
+
+
+def _guard(guard: Guard) -> GuardPlan:
+    over = guard.over
+    return GuardPlan(
+        key=guard_key(guard),
+        metric=guard.metric,
+        over_ns=int(parse_duration(over)) if isinstance(over, str) else None,
+        last=over if isinstance(over, int) else None,
+        min_sample=guard.min_sample,
+        trip=_threshold(guard.trip),
+        recover=_threshold(guard.trip if guard.recover is None else guard.recover),
+        action=guard.action,
+        throttle_ppm=round((guard.throttle_to or 0) * 1_000_000),
+        cool_down_ns=int(guard.cool_down),
+        probes=guard.probes,
+    )
+
+
+def _threshold(value: float | str) -> float:
+    """A share as it is, a duration as milliseconds."""
+    return int(parse_duration(value)) / NS_MS if isinstance(value, str) else float(value)
 
 
 def _centers(coverage: CoverageTerms | None) -> tuple[tuple[float, float], ...]:

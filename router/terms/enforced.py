@@ -30,7 +30,6 @@ UNENFORCED: Final = (
     Unenforced(Source, "returns_to_source", lambda source: source.returns_to_source),
     Unenforced(Endpoint, "ping", lambda endpoint: endpoint.ping is not None),
     Unenforced(Contract, "min_bid", lambda contract: contract.min_bid is not None),
-    Unenforced(Contract, "sla.guards", lambda contract: contract.sla is not None and bool(contract.sla.guards)),
     Unenforced(Contract, "returns", lambda contract: contract.returns is not None),
 )
 

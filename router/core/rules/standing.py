@@ -19,6 +19,7 @@ from router.core.calendar import (
     todays_spans,
     when_elapsed,
 )
+from router.core.guards import BREAKER_PLAN, all_guards, is_probed_out, seen, stage, wanted
 from router.core.rules.finding import Finding
 from router.core.state import Answers, State
 from router.core.usage import Usage
@@ -55,6 +56,7 @@ def rules_for(plan: ContractPlan) -> tuple[StandingRule, ...]:
         (lifecycle_rule, terms.status != "live" or plan.buyer.status != "live" or plan.go_live is not None),
         (pause_rule, True),
         (schedule_rule, plan.hours is not None),
+        (guard_rule, True),
         (wallet_rule, wallet is not None and wallet.mode != "none"),
         (caps_rule, bool(plan.caps)),
         (ramp_rule, plan.ramp is not None),
@@ -102,6 +104,32 @@ def schedule_rule(plan: ContractPlan, _state: State, moment: Moment, _price: int
         assert plan.terms.schedule is not None
         wanted = ", ".join(plan.terms.schedule.open)
         yield Finding("out_of_schedule", wanted, f"closed until {format_instant(now.until_ns)}", now.until_ns)
+
+
+def guard_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
+    """`guard_paused`, `endpoint_unhealthy`: a guard or the breaker tripped, or waits for its probes to be answered."""
+    phases = state.guards.get(plan.id)
+    for guard in all_guards(plan) if phases else ():
+        phase = phases.get(guard.key) if phases else None
+        if phase is None or guard.action == "warn":
+            continue
+        at = stage(guard, phase, moment.steady_ns)
+        if guard is BREAKER_PLAN:
+            code = "endpoint_unhealthy"
+        else:
+            code = "guard_paused" if guard.action == "pause" else "guard_throttled"
+        actual = seen(guard, phase.value, phase.sample)
+        if at == "tripped":
+            until_ns = clock_of(moment, phase.until_ns)
+            yield Finding(code, wanted(guard), f"{actual}, until {format_instant(until_ns)}", until_ns)
+        elif at == "probing" and is_probed_out(phase):
+            probes = f"{len(phase.probes)} of {phase.probes_max} probes sent"
+            yield Finding(code, wanted(guard), f"{actual}, until they are answered: {probes}")
+
+
+def clock_of(moment: Moment, steady_ns: int) -> int:
+    """The wall clock at an instant of the steady one, as far as one can tell now."""
+    return moment.at_ns + steady_ns - moment.steady_ns
 
 
 def balance(buyer: Buyer, state: State) -> int | None:

@@ -14,6 +14,7 @@ from router.terms.checks.fields import (
     judge_names,
     judge_rule,
 )
+from router.terms.checks.guards import judge_guards
 from router.terms.checks.page import Page
 from router.terms.checks.values import (
     judge_at_least,
@@ -49,6 +50,7 @@ def judge_contract(page: Page, contract: Contract, buyer: Buyer, terms: Terms) -
     _judge_day(page, contract)
     _judge_schedule(page, contract)
     _judge_sla(page, contract.sla)
+    judge_guards(page, contract, buyer.endpoints.get(contract.endpoint))
     _judge_consent(page, contract)
     if judge_reference(page, "lead_type", contract.lead_type, terms.lead_types, "lead type"):
         lead_type = terms.lead_types[contract.lead_type]
