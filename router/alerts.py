@@ -11,17 +11,19 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from router.core.rules.standing import Moment, balance, cap_used, cap_window, standing
+from router.core.guards import BREAKER_PLAN, all_guards, seen, stage, wanted
+from router.core.outcomes import Phase
+from router.core.rules.standing import Moment, balance, cap_used, cap_window, clock_of, standing
 from router.core.state import Held, State
 from router.core.usage import Usage
 from router.model.money import format_money
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, format_duration, format_instant
-from router.terms.book import CapPlan, ContractPlan
+from router.terms.book import CapPlan, ContractPlan, GuardPlan
 from router.terms.schema import Buyer
 
 Kind = Literal[
-    "endpoint_paused", "silent_failures", "doubt_ageing", "cap_nearly_full", "price_above_reserved",
-    "buyer_quiet", "balance_low", "clock_jumped", "ledger_unwritable",
+    "endpoint_paused", "endpoint_unhealthy", "guard_tripped", "silent_failures", "doubt_ageing", "cap_nearly_full",
+    "price_above_reserved", "buyer_quiet", "balance_low", "clock_jumped", "ledger_unwritable",
 ]  # fmt: skip
 
 #: A doubt that nobody resolved for so long is forgotten by everybody unless somebody is told.
@@ -44,6 +46,7 @@ _QUIET_DAYS: Final = ((15, (7, 14)), (8, (1, 7)), (4, (1, 2, 3)))
 BALANCE_LEADS_MIN: Final = 10
 CLOCK_JUMP_NS: Final = 10 * NS_MINUTE
 _NOTHING: Final = Usage()
+_DOES: Final = {"warn": "a guard warns", "throttle": "a guard throttles the contract", "pause": "a guard paused it"}
 
 
 class Alert(Struct, frozen=True, kw_only=True):
@@ -112,6 +115,40 @@ def endpoint_paused(plan: ContractPlan, out: Outlook) -> Iterator[Alert]:
             message=f"the router paused the contract: {pause.reason}",
             mend=f"When the endpoint works again: `lead-router resume {plan.id}`",
         )
+
+
+def guards_tripped(plan: ContractPlan, out: Outlook) -> Iterator[Alert]:
+    """A guard of the contract, or the breaker of its endpoint, tripped and is not closed again."""
+    phases = out.state.guards.get(plan.id, {})
+    for guard in all_guards(plan) if phases else ():
+        phase = phases.get(guard.key)
+        at = stage(guard, phase, out.moment.steady_ns)
+        if phase is not None and at != "closed":
+            yield _guard(plan, guard, phase, None if at == "probing" else clock_of(out.moment, phase.until_ns))
+
+
+def _guard(plan: ContractPlan, guard: GuardPlan, phase: Phase, until_ns: int | None) -> Alert:
+    until = "it is being probed" if until_ns is None else f"until {format_instant(until_ns)}, then it is probed"
+    what = f"{seen(guard, phase.value, phase.sample)}; wanted: {wanted(guard)}; {until}"
+    where = f"GET /v1/contracts/{plan.id} names the deliveries that caused it"
+    if guard is not BREAKER_PLAN:
+        return Alert(
+            kind="guard_tripped",
+            subject=plan.owner,
+            detail=guard.key,
+            since_ns=phase.since_ns,
+            message=f"{_DOES[guard.action]}: {what}",
+            mend=f"Ask the buyer what changed; {where}. It recovers by itself when its probes do well",
+        )
+    last = f" (last: {phase.detail})" if phase.detail else ""
+    return Alert(
+        kind="endpoint_unhealthy",
+        subject=plan.owner,
+        since_ns=phase.since_ns,
+        message=f"the breaker is open and leads go elsewhere: {what}{last}",
+        mend=f"{where}: look at what was answered. Where the buyer changed its answers (`unclassified`, `contract`), "
+        "write a response rule for them; else ask the buyer. It recovers by itself when its probe does well",
+    )
 
 
 def silent_failures(plan: ContractPlan, out: Outlook) -> Iterator[Alert]:
@@ -295,6 +332,7 @@ ContractRule = Callable[[ContractPlan, Outlook], Iterable[Alert]]
 BuyerRule = Callable[[Buyer, Sequence[ContractPlan], Outlook], Iterable[Alert]]
 _CONTRACT_RULES: Final[tuple[ContractRule, ...]] = (
     endpoint_paused,
+    guards_tripped,
     silent_failures,
     doubt_ageing,
     price_above_reserved,

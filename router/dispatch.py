@@ -41,6 +41,7 @@ class Job(Struct, kw_only=True):
     price: int
     deadline_ns: int  # wall clock: no attempt starts at or after it
     answer_by_ns: int | None = None  # wall clock: what comes later is late
+    retry_until_ns: int | None = None  # wall clock: from then on the terms do not let the lead be sent
     attempts: int = 0
     doubted: bool = False
     renewed: bool = False
@@ -115,6 +116,7 @@ async def carry(job: Job, desk: Desk) -> Finished:
             any_doubt=job.doubted,
             now_ns=now_ns,
             deadline_ns=job.deadline_ns,
+            retry_until_ns=job.retry_until_ns,
         )
         late = job.answer_by_ns is not None and now_ns > job.answer_by_ns
         attempted = _attempted(job, request, sent_at_ns, carried.answer, verdict, late=late, steady_ns=desk.steady_ns())

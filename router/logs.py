@@ -21,9 +21,10 @@ import orjson
 #: What a line may hold beside `at`, `level`, `logger`, `event`: ids, codes, counts, places in code and configuration.
 KEYS: Final = frozenset(
     {
-        "addresses", "attempt", "buyer_id", "by", "changed", "code", "contract_id", "copies", "count", "delivery_id",
-        "error", "file", "hint", "http_status", "key", "late", "lead_id", "lead_type", "mend", "outcome", "places",
-        "reason", "request_sha256", "rule", "seq", "severity", "source_id", "status", "took_ms", "version", "words",
+        "action", "addresses", "attempt", "buyer_id", "by", "changed", "code", "contract_id", "copies", "count",
+        "delivery_id", "delivery_ids", "error", "file", "hint", "http_status", "key", "late", "lead_id", "lead_type",
+        "mend", "outcome", "places", "reason", "request_sha256", "rule", "sample", "seq", "severity", "source_id",
+        "status", "took_ms", "until", "value", "version", "words",
     }
 )  # fmt: skip
 OURS: Final = "router"

@@ -57,6 +57,13 @@ class Metrics:
             "deliveries", "Deliveries that reached an outcome", ("contract", "outcome"), PREFIX, registry=registry
         )
         self._late = Counter("deliveries_late", "Answers after deliver_within", (), PREFIX, registry=registry)
+        self._guard_trips = Counter(
+            "guard_trips",
+            "Times a guard tripped, the breaker included",
+            ("contract", "metric"),
+            PREFIX,
+            registry=registry,
+        )
         self._attempts = Histogram(
             "attempt_seconds",
             "One request to an endpoint",
@@ -94,6 +101,10 @@ class Metrics:
         self.delivery_counts[outcome] = self.delivery_counts.get(outcome, 0) + 1
         if late:
             self._late.inc()
+
+    def guard_tripped(self, contract_id: str, metric: str) -> None:
+        """A guard of a contract, or its breaker, tripped (again)."""
+        self._guard_trips.labels(contract_id, metric).inc()
 
     def attempted(self, outcome: str, seconds: float) -> None:
         """A request to an endpoint ended."""

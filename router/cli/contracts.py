@@ -58,28 +58,36 @@ def _cap(cap: Mapping[str, Any]) -> str:
 
 
 def _remarks(one: Mapping[str, Any]) -> str:
-    breaker = one.get("breaker")
-    state = breaker.get("state") if isinstance(breaker, Mapping) else breaker
-    said = [f"breaker {state}"] if state and state != "closed" else []
-    said += [
-        f"{guard.get('metric')} {guard.get('state')}"
-        for guard in one.get("guards") or ()
-        if guard.get("state") not in (None, "closed")
-    ]
-    return ", ".join(said)
+    breaker = one.get("breaker") or {}
+    guards = [("breaker", breaker), *((str(guard.get("metric")), guard) for guard in one.get("guards") or ())]
+    return ", ".join(
+        f"{name} {_guard_state(guard)}" for name, guard in guards if guard.get("state") not in (None, "closed")
+    )
+
+
+def _guard_state(guard: Mapping[str, Any]) -> str:
+    until = f" until {guard['until']}" if guard.get("until") else ""
+    read = "" if guard.get("value") is None else f" ({guard['value']} of {guard.get('sample')})"
+    return f"{guard.get('state')}{read}{until}"
 
 
 def _full(one: Mapping[str, Any]) -> list[str]:
     rows = [
         (str(key), value if isinstance(value, str) else _inline(value))
         for key, value in one.items()
-        if value not in (None, [], {}) and key not in ("caps", "terms")
+        if value not in (None, [], {}) and key not in ("caps", "terms", "guards", "breaker")
     ]
     caps = [
         (f"cap {cap.get('id')}", f"{_cap(cap)}, held {cap.get('held')}, turns over {cap.get('resets_at') or 'never'}")
         for cap in one.get("caps") or ()
     ]
-    return columns([*rows, *caps])
+    guards = [
+        (f"guard {guard.get('metric')}", f"{_guard_state(guard)}; {guard.get('action')} unless {guard.get('wants')}")
+        for guard in one.get("guards") or ()
+    ]
+    breaker = one.get("breaker")
+    guards += [("breaker", f"{_guard_state(breaker)}; open unless {breaker.get('wants')}")] if breaker else []
+    return columns([*rows, *caps, *guards])
 
 
 def _inline(value: object) -> str:

@@ -44,11 +44,13 @@ def next_step(
     any_doubt: bool,
     now_ns: int,
     deadline_ns: int,
+    retry_until_ns: int | None = None,
 ) -> Settle | Repeat:
     """What follows from the verdict on attempt number `attempt` (the first is 1, all count against `attempts_max`).
 
     `any_doubt`: an earlier attempt of this delivery was in doubt. `now_ns` and `deadline_ns` are read off one clock; no
-    attempt starts at or after the deadline.
+    attempt starts at or after the deadline. From `retry_until_ns` on the contract's terms do not let the lead be sent
+    any more: that ends retries, not the question what became of a doubt.
     """
     assert attempt >= 1
     if verdict.outcome not in ("failed", "in_doubt"):
@@ -56,7 +58,8 @@ def next_step(
     doubt = any_doubt or verdict.outcome == "in_doubt"
     may_repeat = idempotent if doubt else verdict.retryable and attempt < attempts_max
     wait_ns = max(pause_ns(backoff_ns, attempt), verdict.retry_after_ns or 0)
-    if may_repeat and now_ns + wait_ns < deadline_ns:
+    until_ns = deadline_ns if doubt or retry_until_ns is None else min(deadline_ns, retry_until_ns)
+    if may_repeat and now_ns + wait_ns < until_ns:
         return Repeat(wait_ns)
     return Settle(settled(verdict, doubted=doubt))
 

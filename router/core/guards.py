@@ -138,7 +138,7 @@ def read(guard: GuardPlan, outcomes: Outcomes | None, phase: Phase | None, stead
 
 def _window(guard: GuardPlan, phase: Phase | None, steady_ns: int) -> tuple[int, int | None]:
     since_ns = steady_ns - guard.over_ns if guard.over_ns is not None else None
-    return (phase.since if phase is not None else 0), since_ns
+    return (phase.start if phase is not None else 0), since_ns
 
 
 def _newest(marks: bytearray, count: int) -> bytearray:
@@ -363,7 +363,7 @@ def _detail(fact: Attempted) -> str:
 def wanted(guard: GuardPlan) -> str:
     """What a guard wants, as a refusal's `expected`."""
     if guard.key == BREAKER:
-        return f"fewer than {RUNNING_MAX} unhealthy attempts running, and less than half of {guard.min_sample} over 5m"
+        return f"at most {RUNNING_MAX - 1} unhealthy attempts running, and under half of {guard.min_sample} over 5m"
     side = "at least" if _is_below(guard) else "at most"
     over = f"the last {guard.last}" if guard.last is not None else format_duration(guard.over_ns or 0)
     return f"{guard.metric} {side} {shown(guard, guard.trip)} over {over}"
@@ -371,6 +371,8 @@ def wanted(guard: GuardPlan) -> str:
 
 def seen(guard: GuardPlan, value: float, sample: int) -> str:
     """What a guard read, as a refusal's `actual`."""
+    if guard.key == BREAKER:
+        return f"{round(value * sample)} of {sample} attempts unhealthy"
     return f"{guard.metric} {shown(guard, value)} of {sample}"
 
 

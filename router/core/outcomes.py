@@ -118,15 +118,18 @@ class Probe(Struct, frozen=True, array_like=True):
 class Phase(Struct):
     """What a guard that tripped once is at. `until_ns` is of the steady clock; `value` and `sample` are why it tripped.
 
-    A `closed` one counts outcomes from number `since` on.
+    A `closed` one counts outcomes from number `start` on.
     """
 
     state: Literal["closed", "tripped", "probing"]
     action: Literal["warn", "throttle", "pause"]
+    since_ns: int  # wall clock when it tripped first
     value: float
     sample: int
     until_ns: int = 0
-    since: int = 0
+    start: int = 0
+    causes: tuple[str, ...] = ()
+    detail: str | None = None
     turns: int = 0  # leads a throttle has counted
     probes_max: int = 0
     probes: dict[str, Probe] = field(default_factory=dict)

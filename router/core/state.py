@@ -435,17 +435,20 @@ class State(Struct):
             self.answers[fact.id].auth_failures = 0
             self.answers[fact.id].outcomes = ""  # whoever resumes has looked at them
 
-    def _guard_tripped(self, _entry: Entry, fact: GuardTripped) -> None:
+    def _guard_tripped(self, entry: Entry, fact: GuardTripped) -> None:
         phases = self.guards.setdefault(fact.contract_id, {})
         before = phases.get(fact.guard)
         phases[fact.guard] = Phase(
             state="tripped",
             action=fact.action,
+            since_ns=before.since_ns if before is not None and fact.again else entry.at_ns,
             value=fact.value,
             sample=fact.sample,
             until_ns=fact.steady_until_ns,
-            since=before.since if before is not None else 0,
+            start=before.start if before is not None else 0,
             turns=before.turns if before is not None and fact.again else 0,
+            causes=fact.causes,
+            detail=before.detail if before is not None and fact.again else fact.detail,
         )
         self._list_throttled(fact)
 
@@ -463,7 +466,12 @@ class State(Struct):
             if fact.guard == BREAKER:
                 outcomes.running = 0
             self.guards[fact.contract_id][fact.guard] = Phase(
-                state="closed", action=phase.action, value=phase.value, sample=phase.sample, since=outcomes.total
+                state="closed",
+                action=phase.action,
+                since_ns=phase.since_ns,
+                value=phase.value,
+                sample=phase.sample,
+                start=outcomes.total,
             )
             self._list_throttled(fact)
 

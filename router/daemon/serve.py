@@ -38,8 +38,8 @@ from router.engine.webhook import Webhook
 from router.ledger.protocol import LedgerError
 from router.ledger.sqlite import SqliteLedger
 from router.metrics import Metrics
-from router.model.facts import Attempted, Settled
-from router.model.times import NS_S
+from router.model.facts import Attempted, GuardFact, GuardRecovered, GuardTripped, Settled
+from router.model.times import NS_S, format_instant
 from router.onboarding.placing import Placing
 from router.terms.compile import compile_book
 from router.terms.problems import Problem
@@ -156,6 +156,7 @@ class Daemon:
         self._engine.on_attempt = self._attempted
         self._engine.journal.on_decided = lambda took_ns: self._metrics.decided(took_ns / NS_S)
         self._engine.journal.on_settled = self._settled
+        self._engine.journal.on_guard = self._guarded
         self._controls = Controls(self._engine, lambda: self._next_candidate(config_dir))
         self._watch = Watch(self._engine)
         self._webhook = Webhook(self._engine)
@@ -319,6 +320,18 @@ class Daemon:
 
     def _settled(self, held: Held, fact: Settled) -> None:
         self._metrics.delivery_settled(held.contract_id, fact.outcome, late=fact.late)
+
+    def _guarded(self, fact: GuardFact) -> None:
+        said: dict[str, object] = {"contract_id": fact.contract_id, "key": fact.guard}
+        if isinstance(fact, GuardTripped):
+            self._metrics.guard_tripped(fact.contract_id, fact.metric)
+            said |= {"value": fact.value, "sample": fact.sample, "until": format_instant(fact.until_ns)}
+            said |= {"action": fact.action, "delivery_ids": fact.causes}
+            _log.warning("guard_tripped", extra=said)
+        elif isinstance(fact, GuardRecovered):
+            _log.info("guard_recovered", extra={**said, "by": fact.by})
+        else:
+            _log.info("guard_probing", extra=said)
 
     def _connections_max(self, lane: str) -> int:
         buyer = self._engine.book.buyers.get(lane)

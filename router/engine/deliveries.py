@@ -109,13 +109,17 @@ class Deliveries:
     ) -> Job:
         """What is to be carried: the lead, under the current terms of a contract."""
         plan = self._journal.book.contracts[contract_id]
+        answer_by_ns = self._answer_by(lead, plan)
+        most = plan.terms.sla.max_lead_age if plan.terms.sla is not None else None
+        too_old_ns = lead.submitted_at_ns + most + 1 if most is not None else None
         return Job(
             lead=lead,
             plan=plan,
             delivery_id=delivery_id,
             price=price,
             deadline_ns=deadline_ns,
-            answer_by_ns=self._answer_by(lead, plan),
+            answer_by_ns=answer_by_ns,
+            retry_until_ns=min((at for at in (answer_by_ns, too_old_ns) if at is not None), default=None),
             attempts=attempts,
             doubted=doubted,
         )

@@ -1,4 +1,4 @@
-"""What happens, as it happens, for whoever listens: decisions, outcomes, pauses, terms, alerts.
+"""What happens, as it happens, for whoever listens: decisions, outcomes, guards, pauses, terms, alerts.
 
 Only what is durable is told. Events are kept as the facts they are and rendered when somebody reads them, so that a
 router nobody listens to pays for a deque. A listener that does not keep up is dropped and told so: nobody waits for it.
@@ -12,7 +12,20 @@ from typing import Any, Final, NamedTuple
 
 from router.alerts import Alert
 from router.core.state import Held
-from router.model.facts import AnyFact, Decided, Entry, Paused, Reserved, Resumed, Settled, TermsLoaded
+from router.model.facts import (
+    AnyFact,
+    Decided,
+    Entry,
+    GuardFact,
+    GuardProbing,
+    GuardRecovered,
+    GuardTripped,
+    Paused,
+    Reserved,
+    Resumed,
+    Settled,
+    TermsLoaded,
+)
 from router.model.money import format_money
 from router.model.times import format_instant
 
@@ -176,7 +189,7 @@ def _winners(entries: Sequence[Entry], place: int) -> tuple[str, ...]:
 
 
 def name_of(event: Event) -> str:
-    """`decision`, `outcome`, `paused`, `resumed`, `terms` or `alert`."""
+    """`decision`, `outcome`, `guard`, `paused`, `resumed`, `terms` or `alert`."""
     return _NAMES[type(event.fact)]
 
 
@@ -215,6 +228,35 @@ def _outcome(fact: Settled, where: Where | None) -> dict[str, Any]:
     }
 
 
+def _tripped(fact: GuardTripped, _: object) -> dict[str, Any]:
+    return {
+        **_guard(fact, "tripped_again" if fact.again else "tripped"),
+        "action": fact.action,
+        "value": fact.value,
+        "sample": fact.sample,
+        "until": format_instant(fact.until_ns),
+        "deliveries": list(fact.causes),
+    }
+
+
+def _probing(fact: GuardProbing, _: object) -> dict[str, Any]:
+    return {**_guard(fact, "probing"), "probes": fact.probes}
+
+
+def _recovered(fact: GuardRecovered, _: object) -> dict[str, Any]:
+    return {
+        **_guard(fact, "recovered"),
+        "value": fact.value,
+        "sample": fact.sample,
+        "deliveries": list(fact.causes),
+        "by": fact.by,
+    }
+
+
+def _guard(fact: GuardFact, step: str) -> dict[str, Any]:
+    return {"step": step, "contract_id": fact.contract_id, "guard": fact.guard, "metric": fact.metric}
+
+
 def _paused(fact: Paused, _: object) -> dict[str, Any]:
     until = None if fact.until_ns is None else format_instant(fact.until_ns)
     return {"subject": f"{fact.subject}:{fact.id}", "reason": fact.reason, "by": fact.by, "until": until}
@@ -247,6 +289,9 @@ def alert_json(alert: Alert, since_ns: int) -> dict[str, Any]:
 _NAMES: Final[dict[type, str]] = {
     Decided: "decision",
     Settled: "outcome",
+    GuardTripped: "guard",
+    GuardProbing: "guard",
+    GuardRecovered: "guard",
     Paused: "paused",
     Resumed: "resumed",
     TermsLoaded: "terms",
@@ -255,6 +300,9 @@ _NAMES: Final[dict[type, str]] = {
 _DATA: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {
     Decided: _decision,
     Settled: _outcome,
+    GuardTripped: _tripped,
+    GuardProbing: _probing,
+    GuardRecovered: _recovered,
     Paused: _paused,
     Resumed: _resumed,
     TermsLoaded: _terms,

@@ -307,6 +307,7 @@ class Proof:
             "action": guard.action,
             "wants": wanted(guard),
             "min_sample": guard.min_sample,
+            "deliveries": list(phase.causes) if phase is not None and at != "closed" else [],
             "probes": {
                 "wanted": guard.probes,
                 "sent": len(probes),

@@ -98,6 +98,17 @@ _CAP: Final = _object(
         "resets_at": MAYBE_INSTANT,
     }
 )
+_GUARD: Final = _object(
+    {
+        "metric": TEXT,
+        "state": {"type": "string", "enum": ["closed", "tripped", "probing", "throttled"]},
+        "value": {"type": ["number", "null"], "description": "a share; of latency_p95 milliseconds"},
+        "sample": INTEGER,
+        "until": MAYBE_INSTANT,
+        "deliveries": _list(TEXT),
+    },
+    ("metric", "state", "value", "sample", "until"),
+)
 _FINDING: Final = _object({"severity": TEXT, "file": TEXT, "key": TEXT, "message": TEXT, "mend": TEXT})
 _CHANGE: Final = _object(
     {
@@ -217,18 +228,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "paused": BOOLEAN,
             "caps": _list(_CAP),
             "ramp": {"type": ["object", "null"]},
-            "guards": _list(
-                _object(
-                    {
-                        "metric": TEXT,
-                        "state": TEXT,
-                        "value": {"type": ["number", "null"]},
-                        "sample": INTEGER,
-                        "until": MAYBE_INSTANT,
-                    }
-                )
-            ),
-            "breaker": {"type": ["object", "string", "null"]},
+            "guards": _list(_GUARD),
+            "breaker": _GUARD,
             "in_flight": INTEGER,
             "in_doubt": {
                 **_list(_object({"delivery_id": TEXT, "lead_id": TEXT, "since": INSTANT})),

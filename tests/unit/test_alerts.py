@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from router import alerts
 from router.alerts import Alert, Kind, of_buyer, of_contract, outlook
 from router.core.state import Answers, Identity, State
 from router.core.usage import Usage
-from router.model.facts import Deposited, Paused, Reserved, Resumed, Settled
+from router.model.facts import Deposited, GuardRecovered, GuardTripped, Paused, Reserved, Resumed, Settled
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
 from router.terms.book import Book
 from tests import factory
@@ -108,6 +109,29 @@ def test_a_doubt_is_counted_once_however_it_is_resolved() -> None:
     assert state.answers["c"].outcomes == "i"
     state = folded(reserved(1), settled(1, "failed", by="restart"))
     assert state.answers.get("c", Answers()).outcomes == ""
+
+
+def test_guards_that_tripped_and_the_breaker() -> None:
+    """From the trip until it is closed, each guard by itself; the breaker says what was answered last."""
+    guard = {"metric": "acceptance_rate", "over": "1h", "min_sample": 20, "trip": 0.5, "action": "throttle"}
+    book = house(sla={"guards": [guard | {"throttle_to": 0.25}]})
+    trip = GuardTripped(
+        contract_id="c", guard="acceptance_rate/1h/throttle", metric="acceptance_rate", action="throttle", value=0.4,
+        sample=20, until_ns=NOON + NS_HOUR, steady_until_ns=NOON + NS_HOUR, causes=("d1",),
+    )  # fmt: skip
+    sick = structs.replace(trip, guard="breaker", metric="endpoint", action="pause", detail="table:unclassified")
+    found = said(book, folded(entry(trip), entry(sick)))
+    throttled = found["guard_tripped:acceptance_rate/1h/throttle"]
+    assert throttled.message.startswith("a guard throttles the contract: acceptance_rate 0.4 of 20; wanted: ")
+    assert "until 2026-11-24T18:00:00.000Z, then it is probed" in throttled.message
+    broken = found["endpoint_unhealthy"]
+    assert "8 of 20 attempts unhealthy" in broken.message
+    assert "(last: table:unclassified)" in broken.message
+    assert "response rule" in broken.mend
+    later = said(book, folded(entry(trip), entry(sick)), NOON + NS_HOUR)
+    assert "it is being probed" in later["endpoint_unhealthy"].message
+    closed = GuardRecovered(contract_id="c", guard="breaker", metric="endpoint")
+    assert "endpoint_unhealthy" not in said(book, folded(entry(sick), entry(closed)))
 
 
 def test_doubts_that_age() -> None:

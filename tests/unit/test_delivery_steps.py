@@ -54,6 +54,14 @@ def test_no_attempt_starts_at_or_after_the_deadline() -> None:
     assert outcome(step(DOUBT, idempotent=True, now_ns=20 * NS_S)) == "in_doubt"
 
 
+def test_terms_end_retries_and_never_the_question_of_a_doubt() -> None:
+    """When the contract would not take the lead any more, a retry is pointless; a doubt must still be cleared up."""
+    assert step(FAILED, retry_until_ns=500 * NS_MS + 1) == Repeat(500 * NS_MS)
+    assert step(FAILED, retry_until_ns=500 * NS_MS) == Settle(FAILED)
+    assert step(DOUBT, idempotent=True, retry_until_ns=0) == Repeat(500 * NS_MS)
+    assert step(FAILED, retry_until_ns=NS_HOUR, now_ns=20 * NS_S) == Settle(FAILED)
+
+
 def test_retry_after_is_honoured() -> None:
     """It lengthens the wait, never shortens it; beyond the deadline it ends the retries at once."""
     wait = Verdict(outcome="failed", rule="table:retry.on", retryable=True, retry_after_ns=3 * NS_S)

@@ -143,7 +143,7 @@ def test_windows_are_half_open_and_counts_are_of_the_newest() -> None:
 
 
 def test_a_pause_trips_within_its_sample_and_says_why() -> None:
-    """The fourth answer makes a sample; the fact names who spoke against the contract, the refusal what and until when."""
+    """The fourth answer makes a sample; the fact names who spoke against it, the refusal what and until when."""
     one = world(PAUSE)
     one.deliver("accepted")
     one.deliver("rejected", 2)

@@ -34,6 +34,7 @@ def told() -> Metrics:
     metrics.refused("lead_invalid")
     metrics.decided(1e-5)
     metrics.delivery_settled("bright-tx", "accepted", late=True)
+    metrics.guard_tripped("bright-tx", "acceptance_rate")
     metrics.attempted("accepted", 0.02)
     return metrics
 
@@ -54,6 +55,7 @@ def test_what_is_told_is_shown() -> None:
     assert shown["lead_router_refused_total", (("code", "lead_invalid"),)] == 1
     assert shown["lead_router_deliveries_total", (("contract", "bright-tx"), ("outcome", "accepted"))] == 1
     assert shown["lead_router_deliveries_late_total", ()] == 1
+    assert shown["lead_router_guard_trips_total", (("contract", "bright-tx"), ("metric", "acceptance_rate"))] == 1
     assert shown["lead_router_attempt_seconds_count", (("outcome", "accepted"),)] == 1
     assert shown["lead_router_decision_seconds_count", ()] == 1
     assert shown["lead_router_open_leads", (("status", "routing"),)] == 2
