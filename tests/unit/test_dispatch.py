@@ -68,7 +68,12 @@ class Round:
         """Carry it."""
         courier = Courier(ScriptedTransport(self._play), self.clock)
         desk = Desk(
-            courier=courier, clock=self.clock, secrets=self.secrets, intend=self._intend, record=self.told.append
+            courier=courier,
+            clock=self.clock,
+            steady_ns=self.clock.wall_ns,
+            secrets=self.secrets,
+            intend=self._intend,
+            record=self.told.append,
         )
         job = {"lead": lead(), "plan": self.plan, "delivery_id": "d", "price": 1000} | job
         finished = await carry(Job(**{"deadline_ns": NOON + 20 * NS_S} | job), desk)
