@@ -16,6 +16,7 @@ from typing import Final
 
 from router.core.rules.criteria import holds, rule_holds
 from router.core.rules.static import (
+    STATIC,
     Mode,
     certificates_of,
     margin_price,
@@ -23,9 +24,9 @@ from router.core.rules.static import (
     seller_key,
     source_allowed,
 )
-from router.model.lead import Lead
+from router.model.lead import Lead, Value
 from router.terms.book import Book, ContractPlan
-from router.terms.schema import Criterion, FieldRule, Method, Scalar
+from router.terms.schema import Criterion, FieldRule, Method
 
 DYNAMIC: Final[frozenset[Method]] = frozenset({"weighted", "percentage", "round_robin", "distance"})
 _COVER_CACHE_BYTES: Final = 16 * 1024 * 1024
@@ -54,13 +55,14 @@ def _mask(ranks: Iterable[int], size: int) -> int:
 class Thresholds:
     """Contracts that refuse a value below (or above) their own threshold: sorted, with the masks summed up.
 
-    After `seal`, a value is refused by `masks[bisect(limits, value)]`, where `bisect` is `bisect_right` for thresholds
+    After `seal`, a value is refused by `masks[locate(limits, value)]`, where `locate` is `bisect_right` for thresholds
     that refuse below them and `bisect_left` for those that refuse above.
     """
 
     def __init__(self, refuses_below: bool) -> None:
         self._below = refuses_below
         self._raw: dict[float | int, int] = {}
+        self.locate: _Locate = bisect_right if refuses_below else bisect_left
         self.limits: list[float | int] = []
         self.masks: list[int] = [0]
         self.all = 0  # every contract with a threshold
@@ -82,63 +84,65 @@ class Thresholds:
 
     def refused(self, value: float | int) -> int:
         """The contracts that refuse a value: limit > value, or limit < value."""
-        return self.masks[(bisect_right if self._below else bisect_left)(self.limits, value)]
+        return self.masks[self.locate(self.limits, value)]
+
+
+_Locate = Callable[[list[float | int], Value], int]
+#: name, locate, limits, the masks accepted between them, the mask accepted when the field is missing.
+_ThresholdRow = tuple[str, _Locate, list[float | int], tuple[int, ...], int]
+#: name, the mask accepted for each value (booleans apart: `True` is not `1`), for any other value, when missing.
+_PickRow = tuple[str, dict[Value, int], dict[Value, int], int, int]
 
 
 class FieldTests:
     """All threshold and pick tests of one field. Picks of booleans stand apart: `True` is not `1`."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self) -> None:
         self.missing = 0  # contracts that refuse a lead without the field
-        self.min = Thresholds(refuses_below=True)
-        self.max = Thresholds(refuses_below=False)
-        self.pickers = 0
-        self.picks: dict[Scalar, int] = {}
-        self.bool_picks: dict[bool, int] = {}
+        self._min = Thresholds(refuses_below=True)
+        self._max = Thresholds(refuses_below=False)
+        self._pickers = 0
+        self._picks: dict[Value, int] = {}
+        self._bool_picks: dict[Value, int] = {}
 
     def add(self, test: Criterion | FieldRule, bit: int) -> bool:
         """Take a leaf's `min`, `max`, `equals` and `one_of` in, if they can be masks."""
         wanted = (test.equals,) if isinstance(test, Criterion) and test.equals is not None else test.one_of
         if any(isinstance(limit, (str, bool)) for limit in (test.min, test.max)) or (
-            wanted is not None and self.pickers & bit
+            wanted is not None and self._pickers & bit
         ):
             return False
         if isinstance(test, Criterion) and test.equals is not None and test.one_of is not None:
             return False
         if test.min is not None:
             assert not isinstance(test.min, str)
-            self.min.add(test.min, bit)
+            self._min.add(test.min, bit)
         if test.max is not None:
             assert not isinstance(test.max, str)
-            self.max.add(test.max, bit)
+            self._max.add(test.max, bit)
         if wanted is not None:
-            self.pickers |= bit
+            self._pickers |= bit
             for one in wanted:
-                if isinstance(one, bool):
-                    self.bool_picks[one] = self.bool_picks.get(one, 0) | bit
-                else:
-                    self.picks[one] = self.picks.get(one, 0) | bit
+                picks = self._bool_picks if isinstance(one, bool) else self._picks
+                picks[one] = picks.get(one, 0) | bit
         return True
 
-    def seal(self) -> None:
-        """No `add` after this."""
-        self.min.seal()
-        self.max.seal()
+    def thresholds(self, name: str, everybody: int) -> Iterator[_ThresholdRow]:
+        """The field's thresholds as rows of accepted masks; no `add` after this."""
+        for found in (self._min, self._max):
+            found.seal()
+            if found.all:
+                accepted = tuple(everybody ^ mask for mask in found.masks)
+                yield name, found.locate, found.limits, accepted, everybody ^ self.missing
 
-    def row(self) -> "_Row":
-        """All of it as one tuple, which the loop over a lead's fields unpacks."""
-        low, high = self.min, self.max
-        text = low.all | high.all  # text is never within a number's bounds
-        return (
-            self.name, self.missing, self.pickers, self.picks, self.bool_picks, text,
-            low.limits, low.masks, high.limits, high.masks,
-        )  # fmt: skip
-
-
-_Row = tuple[
-    str, int, int, dict[Scalar, int], dict[bool, int], int, list[float | int], list[int], list[float | int], list[int]
-]
+    def picks(self, name: str, everybody: int) -> Iterator[_PickRow]:
+        """The field's picks as a row of accepted masks."""
+        if self._pickers:
+            other = everybody ^ self._pickers
+            plain, flags = (
+                {one: other | mask for one, mask in table.items()} for table in (self._picks, self._bool_picks)
+            )
+            yield name, plain, flags, other, everybody ^ self.missing
 
 
 class ConsentTests:
@@ -369,13 +373,17 @@ class Board:
             slow = [*self._criteria(plan, bit, tests), *self._field_rules(plan, bit, tests)]
             if slow:
                 self.slow[rank] = tuple(slow)
-        self._required = tuple(self._group(required).items())
         self._consent.seal()
         self._max_age.seal()
         self._within.seal()
-        for test in tests.values():
-            test.seal()
-        self._rows = tuple(test.row() for test in tests.values())
+        for name, mask in self._group(required).items():
+            tests.setdefault(name, FieldTests()).missing |= mask
+        self._thresholds = tuple(row for name, test in tests.items() for row in test.thresholds(name, self.all))
+        self._picks = tuple(row for name, test in tests.items() for row in test.picks(name, self.all))
+        asked = {row[0] for row in (*self._thresholds, *self._picks)}
+        self._required = tuple(
+            (name, self.all ^ test.missing) for name, test in tests.items() if test.missing and name not in asked
+        )
         for index in self._covers.values():
             index.seal()
         self.aged = self._max_age.all | self._within.all
@@ -396,7 +404,7 @@ class Board:
             if name is None:
                 slow.append(_criterion_test(node))
                 continue
-            field = tests.setdefault(name, FieldTests(name))
+            field = tests.setdefault(name, FieldTests())
             if node.missing == "fail":
                 field.missing |= bit
             if node.not_one_of is not None or node.pattern is not None or not field.add(node, bit):
@@ -407,7 +415,7 @@ class Board:
         slow: list[SlowTest] = []
         for name, rule in plan.terms.fields.rules.items():
             plain = FieldRule(min=rule.min, max=rule.max, one_of=rule.one_of)
-            if rule != plain or not tests.setdefault(name, FieldTests(name)).add(rule, bit):
+            if rule != plain or not tests.setdefault(name, FieldTests()).add(rule, bit):
                 slow.append(_rule_test(plan, name, rule))
         return slow
 
@@ -429,26 +437,33 @@ class Board:
         left = covering & allowed
         if not left:
             return 0
-        refused = self._consent.refused(lead) if self._consent.asked else 0
+        if left & self._consent.asked:
+            left ^= left & self._consent.refused(lead)
         fields = lead.fields
-        for name, mask in self._required:
+        for name, accepted in self._required:
             if name not in fields:
-                refused |= mask
-        for name, missing, pickers, picks, bool_picks, text, lows, low_masks, highs, high_masks in self._rows:
+                left &= accepted
+        try:
+            for name, locate, limits, masks, unasked in self._thresholds:
+                value = fields.get(name)
+                left &= unasked if value is None else masks[locate(limits, value)]
+        except TypeError:  # text where these terms want a number: the lead was taken under others
+            return self._passing_slowly(lead, left)
+        for name, plain, flags, other, unasked in self._picks:
             value = fields.get(name)
             if value is None:
-                refused |= missing
-            elif isinstance(value, str):
-                refused |= (pickers ^ picks.get(value, 0)) | text
-            elif isinstance(value, bool):
-                refused |= pickers ^ bool_picks.get(value, 0)
-                refused |= low_masks[bisect_right(lows, value)] | high_masks[bisect_left(highs, value)]
+                left &= unasked
             else:
-                refused |= pickers ^ picks.get(value, 0)
-                refused |= low_masks[bisect_right(lows, value)] | high_masks[bisect_left(highs, value)]
-        left ^= left & refused
+                left &= (flags if value is True or value is False else plain).get(value, other)
         slow = left & self._slow_mask
         return left ^ self._refused_slowly(lead, slow) if slow else left
+
+    def _passing_slowly(self, lead: Lead, left: int) -> int:
+        return sum(
+            1 << rank
+            for rank in bits(left)
+            if not any(True for rule in STATIC for _ in rule(self.book, self.plans[rank], lead))
+        )
 
     def _refused_slowly(self, lead: Lead, slow: int) -> int:
         return sum(1 << rank for rank in bits(slow) if not all(test(lead) for test in self.slow[rank]))
