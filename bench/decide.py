@@ -57,7 +57,7 @@ class Ours:
         moment = Moment(at_ns, at_ns, self._calendar)
         standings = self.live.standings[lead.lead_type, "exclusive"]
         choice = choose(standings, self.state, lead, moment, released_at_ns=at_ns, copies=1)
-        self.state.apply(Entry(at_ns=at_ns, fact=decided_fact(choice, self.state, lead)))
+        self.state.apply(Entry(at_ns=at_ns, fact=decided_fact(choice, standings, lead)))
         if not choice.winners:
             return None
         self._count += 1

@@ -206,20 +206,45 @@ def when_elapsed(spans: tuple[tuple[int, int], ...], elapsed_ns: int) -> int:
 _ALWAYS_OPEN: Final = Opening(True, FOREVER)
 
 
+class Frame(NamedTuple):
+    """The calendar windows of several caps at once, and until when none of them turns over: `since_ns <= t < until_ns`.
+
+    `day` is the key of the local day; a rolling window, which is another at every instant, is None.
+    """
+
+    since_ns: int
+    until_ns: int
+    day: str
+    windows: tuple[Window | None, ...]
+
+
 class Calendar:
     """A memory of the current windows: asking again inside one costs a look-up. Holds no routing state."""
 
     def __init__(self) -> None:
-        self._now: dict[tuple[Per, tzinfo], Window] = {}
+        self._now: dict[Per, dict[tzinfo, Window]] = {per: {} for per in ("minute", "hour", "day", "week", "month")}
+        self._frames: dict[tuple[tzinfo, tuple[Per | None, ...]], Frame] = {}
         self._hours: dict[tuple[Hours, tzinfo], tuple[int, Opening]] = {}
+
+    def frame(self, pers: tuple[Per | None, ...], at_ns: int, zone: tzinfo) -> Frame:
+        """The windows of caps (None: a rolling one) at an instant, in their order."""
+        found = self._frames.get((zone, pers))
+        if found is None or not found.since_ns <= at_ns < found.until_ns:
+            day = self.window("day", at_ns, zone)
+            windows = tuple(None if per is None else self.window(per, at_ns, zone) for per in pers)
+            all_ = [day, *(one for one in windows if one is not None)]
+            found = Frame(max(one.start_ns for one in all_), min(one.end_ns for one in all_), day.key, windows)
+            self._frames[zone, pers] = found
+        return found
 
     def window(self, per: Per, at_ns: int, zone: tzinfo) -> Window:
         """As `calendar_window`."""
         if per == "total":
             return ALWAYS
-        found = self._now.get((per, zone))
+        known = self._now[per]
+        found = known.get(zone)
         if found is None or not found.start_ns <= at_ns < found.end_ns:
-            found = self._now[per, zone] = calendar_window(per, at_ns, zone)
+            found = known[zone] = calendar_window(per, at_ns, zone)
         return found
 
     def opening(self, hours: Hours | None, at_ns: int, zone: tzinfo) -> Opening:

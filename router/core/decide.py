@@ -5,22 +5,22 @@ way, rule by rule. Nothing yields between choosing and reserving: the caller app
 before it does anything else, so concurrent leads cannot overshoot a cap.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import islice
-from operator import or_, xor
+from operator import xor
 from typing import Final
 
 from msgspec import Struct
 
-from router.core.index import Board, bits
+from router.core.calendar import Window
+from router.core.index import DYNAMIC, MILLION, Board, bits
 from router.core.rules.finding import Finding
-from router.core.rules.history import age_rule, dedup_rule
+from router.core.rules.history import dedup_rule
 from router.core.rules.standing import Moment, cap_used, cap_window
 from router.core.rules.static import Mode
 from router.core.rules.throttle import throttle_rule, throttles
 from router.core.standings import Standings
-from router.core.state import Seen, State
+from router.core.state import Rotation, Seen, State
 from router.core.usage import Usage
 from router.model.codes import REFUSAL_CODES
 from router.model.decision import Claim
@@ -28,21 +28,19 @@ from router.model.facts import Contracts, Decided, Reserved, Turn
 from router.model.lead import Lead
 from router.terms.book import CapPlan, ContractPlan
 from router.terms.geography import miles_between, us
+from router.terms.schema import Method
 
-#: Up to so many contracts a fact lists by name; more are one bit mask in hexadecimal.
-LISTED_MAX: Final = 16
 #: Why the copies of a shared lead are refused as a whole.
 MARGIN_TOGETHER: Final = Finding("below_margin", "the copies together keep the margin", "less")
-_MILLION: Final = 1_000_000
-_NOTHING: Final = Usage()
 
 
-class Choice(Struct, frozen=True, kw_only=True):
+class Choice(Struct, frozen=True, gc=False):
     """A decision as masks over one board, captured as it was: expanded only when somebody reads it.
 
     `covering` ⊇ `passing` (no static rule refuses) ⊇ `eligible`; `blocked` maps a state rule's code to the passing
-    contracts it refused. `ranked` lists the bits that were put in order so far, best first; `winners` those that won;
-    `throttled` the otherwise eligible contracts whose throttle counts this lead.
+    contracts it refused, `details` a contract to the (expected, actual) of a refusal that is this lead's own. `ranked`
+    lists the bits that were put in order so far, best first; `winners` those that won; `throttled` the otherwise
+    eligible contracts whose throttle counts this lead.
     """
 
     board: Board
@@ -93,42 +91,32 @@ def choose(
     if left:
         stopped = standings.blocking(left, state, moment)
         if stopped:
-            _note(standings, stopped, blocked, details)
-        if board.aged:
+            for code, mask in standings.by_code.items():
+                refused = stopped & mask
+                if refused:
+                    blocked[code] = refused
+        if left & board.aged:
             for code, refused in board.ageing(lead, moment.at_ns, released_at_ns):
-                old = _first_said(blocked, code, left & refused)
-                for rank in _first(old):
-                    _tell(board, rank, next(age_rule(board.plans[rank], lead, moment.at_ns, released_at_ns)), details)
+                _first_said(blocked, code, left & refused)
         if left & board.deduped and not lead.test:
             twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
-            new = _first_said(blocked, "duplicate", reduce(or_, (1 << rank for rank in twice), 0))
-            for rank in _first(new):
+            for rank in bits(_first_said(blocked, "duplicate", sum(1 << rank for rank in twice))):
                 _tell(board, rank, twice[rank], details)
-        left = reduce(xor, blocked.values(), left)
+        if blocked:
+            left = reduce(xor, blocked.values(), left)
     counted: tuple[str, ...] = ()
     if state.throttled and not lead.test and (slowed := left & standings.throttled(state)):
         counted, held_back = _throttle(board, slowed, state, moment, details)
         if held_back:
             blocked["guard_throttled"] = blocked.get("guard_throttled", 0) | held_back
             left ^= held_back
-    ranked, winners, turns = _rank(board, state, lead, left, copies)
+    if copies == 1 and left and not board.runs[best := left.bit_length() - 1]:
+        return Choice(board, covering, passing, left, blocked, details, (best,), (best,), (), counted)
+    ranked, winners, turns = _rank(board, state, lead, left, copies) if left else ((), (), ())
     if winners and not _keeps_margin(board, winners, payout):
         blocked["below_margin"] = left
-        for rank in _first(left):
-            _tell(board, rank, MARGIN_TOGETHER, details)
         left, ranked, winners, turns = 0, (), (), ()
-    return Choice(
-        board=board,
-        covering=covering,
-        passing=passing,
-        eligible=left,
-        blocked=blocked,
-        details=details,
-        ranked=ranked,
-        winners=winners,
-        turns=turns,
-        throttled=counted,
-    )
+    return Choice(board, covering, passing, left, blocked, details, ranked, winners, turns, counted)
 
 
 def _throttle(
@@ -148,15 +136,8 @@ def _throttle(
     return tuple(counted), held_back
 
 
-def _note(standings: Standings, stopped: int, blocked: dict[str, int], details: dict[str, tuple[str, str]]) -> None:
-    for code, mask in standings.by_code.items():
-        refused = stopped & mask
-        if refused:
-            blocked[code] = refused
-    for rank in _first(stopped):
-        finding = standings.finding(rank)
-        if finding is not None:
-            _tell(standings.board, rank, finding, details)
+def _tell(board: Board, rank: int, finding: Finding, details: dict[str, tuple[str, str]]) -> None:
+    details[board.ids[rank]] = (finding.expected, finding.actual)
 
 
 def _first_said(blocked: dict[str, int], code: str, refused: int) -> int:
@@ -172,15 +153,6 @@ def _first_said(blocked: dict[str, int], code: str, refused: int) -> int:
     if refused:
         blocked[code] = refused
     return refused
-
-
-def _first(refused: int) -> Iterator[int]:
-    """As many of the refused as a fact tells the details of."""
-    return islice(bits(refused), LISTED_MAX)
-
-
-def _tell(board: Board, rank: int, finding: Finding, details: dict[str, tuple[str, str]]) -> None:
-    details[board.plans[rank].id] = (finding.expected, finding.actual)
 
 
 def _duplicates(board: Board, state: State, lead: Lead, asked: int, at_ns: int) -> dict[int, Finding]:
@@ -209,22 +181,21 @@ def _keeps_margin(board: Board, winners: tuple[int, ...], payout: int) -> bool:
 def _rank(
     board: Board, state: State, lead: Lead, eligible: int, copies: int
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Turn, ...]]:
-    """Put as many in order as it takes to find the winners; tiers with a stateful method take their turn."""
-    if copies == 1 and eligible and not board.runs[best := eligible.bit_length() - 1]:
-        return (best,), (best,), ()
-    ranked: list[int] = []
+    """Put as many in order as it takes to find the winners (all of them where state or lead says the order)."""
+    order = in_order(board, state, lead, eligible)
+    ranked = [*order] if eligible & board.dynamic else []
     winners: list[int] = []
     taken = 0
-    for rank in in_order(board, state, lead, eligible):
-        ranked.append(rank)
-        bit = 1 << rank
-        if bit & taken:
+    for rank in ranked or order:
+        if not eligible & board.dynamic:
+            ranked.append(rank)
+        if taken >> rank & 1:
             continue
         winners.append(rank)
         if len(winners) >= copies:
             break
         taken |= board.buyer_masks[board.plans[rank].buyer_id]
-    turns = _turns(board, eligible, winners) if winners and not lead.test else ()
+    turns = _turns(board, eligible, winners) if eligible & board.dynamic and not lead.test else ()
     return tuple(ranked), tuple(winners), turns
 
 
@@ -236,43 +207,45 @@ def in_order(board: Board, state: State, lead: Lead, eligible: int) -> Iterator[
         if run:
             members = eligible & run
             eligible ^= members
-            yield from sorted(bits(members), key=_dynamic_key(board, state, lead, rank))
+            yield from _sorted(board, state, lead, [*bits(members)])
         else:
             eligible ^= 1 << rank
             yield rank
 
 
-def _dynamic_key(board: Board, state: State, lead: Lead, rank: int) -> Callable[[int], tuple[float, float, str]]:
-    tier = board.plans[rank].tier
-    place = f"{board.lead_type}/{tier.name}"
-
-    def value(plan: ContractPlan, method: str | None) -> float:
-        if method == "round_robin":
-            usage = state.usage.get(plan.owner)
-            return usage.last_at() if usage else 0
-        rotation = state.rotations.get(place)
-        if rotation is not None and rotation.roster != tier.roster:
-            rotation = None
-        if method == "weighted":
-            return -((rotation.current.get(plan.id, 0) if rotation else 0) + plan.terms.weight)
-        if method == "percentage":
-            seen = (rotation.eligible.get(plan.id, 0) if rotation else 0) + 1
-            sold = rotation.sold.get(plan.id, 0) if rotation else 0
-            return sold * _MILLION - share_of(plan) * seen
-        if method == "distance":
-            return miles_to(plan, lead)
-        return board.static_key(plan, "priority" if method == "priority" else "price") if method else 0
-
-    def key(one: int) -> tuple[float, float, str]:
-        plan = board.plans[one]
-        return value(plan, tier.method), value(plan, tier.secondary), plan.id
-
-    return key
+def _sorted(board: Board, state: State, lead: Lead, members: list[int]) -> list[int]:
+    """The members of one run, best first: by the tier's method, then its secondary, then by id."""
+    if len(members) == 1:
+        return members
+    tier, ids = board.plans[members[0]].tier, board.ids
+    first = _values(board, state, lead, members, tier.method)
+    second = _values(board, state, lead, members, tier.secondary)
+    return [rank for *_, rank in sorted(zip(first, second, [ids[rank] for rank in members], members, strict=True))]
 
 
-def share_of(plan: ContractPlan) -> int:
-    """A contract's share in parts per million."""
-    return round((plan.terms.share or 0) * _MILLION)
+def _values(
+    board: Board, state: State, lead: Lead, members: list[int], method: Method | None
+) -> Sequence[float] | Sequence[int]:
+    """What a method says of each member of a run at this moment; smaller is better."""
+    if method is None:
+        return [0] * len(members)
+    if method not in DYNAMIC:
+        return [board.static_key(board.plans[rank], method) for rank in members]
+    if method == "round_robin":
+        usages = [state.usage.get(board.plans[rank].owner) for rank in members]
+        return [0 if usage is None else usage.last_at() for usage in usages]
+    if method == "distance":
+        return [miles_to(board.plans[rank], lead) for rank in members]
+    ids, tier = board.ids, board.plans[members[0]].tier
+    rotation = state.rotations.get(f"{board.lead_type}/{tier.name}")
+    if rotation is None or rotation.roster != tier.roster:
+        rotation = Rotation(tier.roster)
+    weights = board.weights
+    if method == "weighted":
+        credit = rotation.current.get
+        return [-credit(ids[rank], 0) - weights[rank] for rank in members]
+    seen, sold = rotation.eligible.get, rotation.sold.get
+    return [sold(ids[rank], 0) * MILLION - weights[rank] * (seen(ids[rank], 0) + 1) for rank in members]
 
 
 def miles_to(plan: ContractPlan, lead: Lead) -> float:
@@ -293,15 +266,14 @@ def _turns(board: Board, eligible: int, winners: list[int]) -> tuple[Turn, ...]:
 
 
 def _turn(board: Board, members: int, picked: list[int]) -> Turn:
-    plans = [board.plans[rank] for rank in bits(members)]
-    tier = plans[0].tier
-    weighted = tier.method == "weighted"
+    ranks, ids, weights = [*bits(members)], board.ids, board.weights
+    tier = board.plans[ranks[0]].tier
     return Turn(
         tier=tier.name,
-        method="weighted" if weighted else "percentage",
-        members=tuple(plan.id for plan in plans),
-        weights=tuple(plan.terms.weight if weighted else share_of(plan) for plan in plans),
-        picked=tuple(board.plans[rank].id for rank in picked),
+        method="weighted" if tier.method == "weighted" else "percentage",
+        members=tuple([ids[rank] for rank in ranks]),
+        weights=tuple([weights[rank] for rank in ranks]),
+        picked=tuple([ids[rank] for rank in picked]),
         roster=tier.roster,
     )
 
@@ -309,15 +281,25 @@ def _turn(board: Board, members: int, picked: list[int]) -> Turn:
 # -- facts ---------------------------------------------------------------------------------------
 
 
-def decided_fact(choice: Choice, state: State, lead: Lead, by: str | None = None) -> Decided:
-    """The decision as a durable fact: what depended on state, by name where few, by mask where many."""
-    board = choice.board
+def decided_fact(choice: Choice, standings: Standings, lead: Lead, by: str | None = None) -> Decided:
+    """The decision as a durable fact: masks over the board, and in words what standing rules said since the last one.
+
+    The caller puts it into the ledger: what is said once is not said again until it changes.
+    """
+    board, blocked = choice.board, choice.blocked
+    eligible, width = choice.eligible, board.width
+    if eligible & board.dynamic:
+        ids = board.ids
+        ranking: Contracts = tuple([ids[rank] for rank in choice.ranked])
+    else:
+        ranking = eligible.to_bytes(width, "big")
     return Decided(
         lead_id=lead.lead_id,
         terms_version=board.book.version,
-        blocked={code: _named(board, mask) for code, mask in choice.blocked.items()},
+        blocked={code: mask.to_bytes(width, "big") for code, mask in blocked.items()} if blocked else {},
         details=choice.details,
-        ranking=_ranking(choice, state, lead),
+        said=standings.say() if standings.unsaid else {},
+        ranking=ranking,
         mode=board.mode,
         turns=choice.turns,
         throttled=choice.throttled,
@@ -325,28 +307,10 @@ def decided_fact(choice: Choice, state: State, lead: Lead, by: str | None = None
     )
 
 
-def _named(board: Board, mask: int) -> Contracts:
-    if mask.bit_count() > LISTED_MAX:
-        return hex(mask)
-    names, ids = [], board.ids
-    while mask:
-        rank = mask.bit_length() - 1
-        mask ^= 1 << rank
-        names.append(ids[rank])
-    return tuple(names)
-
-
-def _ranking(choice: Choice, state: State, lead: Lead) -> Contracts:
-    board, eligible = choice.board, choice.eligible
-    if not eligible & board.dynamic:
-        return _named(board, eligible)
-    return tuple(board.plans[rank].id for rank in in_order(board, state, lead, eligible))
-
-
 def named(board: Board, contracts: Contracts) -> tuple[str, ...]:
     """The contract ids of a fact's list or mask, in its order; the board must be of the fact's terms version."""
-    if isinstance(contracts, str):
-        return tuple(board.plans[rank].id for rank in bits(int(contracts, 16)))
+    if isinstance(contracts, bytes):
+        return tuple(board.ids[rank] for rank in bits(int.from_bytes(contracts, "big")))
     return contracts
 
 
@@ -359,6 +323,20 @@ def reserve(
     """
     plan = board.plans[rank]
     price = board.prices[rank]
+    at_ns, steady_ns, calendar = moment
+    frame = board.frame(rank, at_ns, calendar)
+    if lead.test:
+        claims: tuple[Claim, ...] = ()
+        rate_interval_ns = 0
+    else:
+        usage = state.usage
+        claims = tuple(
+            [
+                _claim(cap, cap_window(cap, plan, moment) if window is None else window, usage.get(cap.owner), price)
+                for cap, window in zip(plan.caps, frame.windows, strict=True)
+            ]
+        )
+        rate_interval_ns = plan.rate.interval_ns if plan.rate is not None else 0
     return Reserved(
         delivery_id=delivery_id,
         lead_id=lead.lead_id,
@@ -368,18 +346,17 @@ def reserve(
         terms_version=board.book.version,
         rank=place,
         price=price,
-        day=moment.calendar.window("day", moment.at_ns, plan.zone).key,
-        steady_ns=moment.steady_ns,
-        rate_interval_ns=plan.rate.interval_ns if plan.rate is not None and not lead.test else 0,
-        claims=() if lead.test else tuple(_claim(cap, plan, state, moment, price) for cap in plan.caps),
+        day=frame.day,
+        steady_ns=steady_ns,
+        rate_interval_ns=rate_interval_ns,
+        claims=claims,
         guarded=bool(plan.guards),
         test=lead.test,
     )
 
 
-def _claim(cap: CapPlan, plan: ContractPlan, state: State, moment: Moment, price: int) -> Claim:
-    window = cap_window(cap, plan, moment)
-    used = cap_used(cap, state.usage.get(cap.owner, _NOTHING), window)
+def _claim(cap: CapPlan, window: Window, usage: Usage | None, price: int) -> Claim:
+    used = 0 if usage is None else cap_used(cap, usage, window)
     if cap.limit is not None:
         return Claim(cap.owner, cap.id, window.key, used + 1, cap.limit)
     assert cap.spend is not None

@@ -4,7 +4,7 @@ This is what people read and what the fast path is held to. It also expands what
 static refusals are worked out again from lead and terms, state refusals are those that were written down.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from router.core.decide import MARGIN_TOGETHER, Choice, in_order, kin_of, named
@@ -40,7 +40,7 @@ from router.core.rules.throttle import throttle_rule
 from router.core.state import Seen, State
 from router.model.codes import RULES
 from router.model.decision import Allowed, Claim, Decision, Refusal
-from router.model.facts import Decided
+from router.model.facts import Decided, Words
 from router.model.lead import Lead
 from router.model.money import format_money
 from router.model.times import format_duration, format_instant
@@ -128,18 +128,34 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
     )
 
 
+def stopped(board: Board, lead: Lead, fact: Decided, only: str | None = None) -> dict[str, str]:
+    """The code by which state refused each contract that covers the lead (or `only`, whoever that is)."""
+    codes = {name: code for code, contracts in fact.blocked.items() for name in named(board, contracts)}
+    return {
+        name: code
+        for name, code in codes.items()
+        if (name == only if only is not None else covers(board.book.contracts[name], lead))
+    }
+
+
 def as_recorded(
-    board: Board, lead: Lead, fact: Decided, at_ns: int, winners: tuple[str, ...], only: str | None = None
+    board: Board,
+    lead: Lead,
+    fact: Decided,
+    winners: tuple[str, ...],
+    *,
+    at_ns: int,
+    released_at_ns: int,
+    words: Mapping[str, Words],
+    only: str | None = None,
 ) -> tuple[Decision, dict[str, int]]:
     """A recorded decision, expanded; the board must be of the terms it was made under.
 
-    Returns it with the refusals of the contracts that cover the lead (or of `only`, whoever that is), and the number of
-    refusals by code of those that do not.
+    `words` are those of the contracts that are `stopped`, as they stood then. Returns the decision with the refusals of
+    the contracts that cover the lead (or of `only`, whoever that is), and the number of refusals by code of those that
+    do not.
     """
-    state_codes: dict[str, list[str]] = {}
-    for code, contracts in fact.blocked.items():
-        for contract_id in named(board, contracts):
-            state_codes.setdefault(contract_id, []).append(code)
+    codes = stopped(board, lead, fact, only)
     refusals: list[Refusal] = []
     counts: dict[str, int] = {}
     for plan in reversed(board.plans):
@@ -151,8 +167,16 @@ def as_recorded(
             Refusal(plan.id, one.code, one.expected, one.actual)
             for one in static_refusals(board.book, plan, lead, board.mode)
         ]
-        expected, actual = fact.details.get(plan.id, ("", ""))
-        found += [Refusal(plan.id, code, expected, actual) for code in state_codes.get(plan.id, ())]
+        code = codes.get(plan.id)
+        if code is not None:
+            ages = {one.code: one for one in age_rule(plan, lead, at_ns, released_at_ns)}
+            if code in ages:
+                expected, actual = ages[code].expected, ages[code].actual
+            elif code == MARGIN_TOGETHER.code:
+                expected, actual = MARGIN_TOGETHER.expected, MARGIN_TOGETHER.actual
+            else:
+                expected, actual = fact.details.get(plan.id) or words.get(plan.id, ("", "", ""))[1:]
+            found.append(Refusal(plan.id, code, expected, actual))
         refusals += sorted(found, key=lambda one: list(RULES).index(_RULE_OF[one.code]))
     decision = Decision(
         terms_version=fact.terms_version,

@@ -14,6 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from router.core.calendar import Calendar, Frame
 from router.core.rules.criteria import holds, rule_holds
 from router.core.rules.static import (
     STATIC,
@@ -29,6 +30,8 @@ from router.terms.book import Book, ContractPlan
 from router.terms.schema import Criterion, FieldRule, Method
 
 DYNAMIC: Final[frozenset[Method]] = frozenset({"weighted", "percentage", "round_robin", "distance"})
+#: Shares are parts of it.
+MILLION: Final = 1_000_000
 _COVER_CACHE_BYTES: Final = 16 * 1024 * 1024
 #: So many bits are quicker set one by one than through a buffer.
 _FEW: Final = 24
@@ -299,7 +302,10 @@ class Board:
         self.size = len(plans)
         self.all = (1 << self.size) - 1
         self.rank_of = {plan.id: rank for rank, plan in enumerate(plans)}
+        self.width = (self.size + 7) >> 3  # bytes of a mask
         self.prices = tuple(self.price(plan) for plan in plans)
+        self.weights = tuple(_weight(plan) for plan in plans)
+        self._frames: list[Frame | None] = [None] * self.size
         self.runs = self._runs()
         self.dynamic = 0  # contracts that are ordered by state or lead
         for run in set(self.runs):
@@ -346,6 +352,15 @@ class Board:
 
     def _takes_turns(self, rank: int) -> bool:
         return self.plans[rank].tier.method in ("weighted", "percentage")
+
+    def frame(self, rank: int, at_ns: int, calendar: Calendar) -> Frame:
+        """The calendar windows of a contract's caps now; remembered until one turns over."""
+        found = self._frames[rank]
+        if found is None or not found[0] <= at_ns < found[1]:
+            plan = self.plans[rank]
+            pers = tuple(None if cap.rolling else cap.per for cap in plan.caps)
+            found = self._frames[rank] = calendar.frame(pers, at_ns, plan.zone)
+        return found
 
     # -- static tables ---------------------------------------------------------------------------
 
@@ -426,8 +441,8 @@ class Board:
         index = self._covers.get(lead.country)
         if index is None:
             return 0
-        code = lead.postal_code
-        return index.everywhere if code is None else index.covering(code)
+        code = lead.fields.get("postal_code")
+        return index.covering(code) if isinstance(code, str) else index.everywhere
 
     def passing(self, lead: Lead, covering: int) -> int:
         """Of the covering contracts those that no other static rule refuses."""
@@ -487,6 +502,13 @@ class Board:
             ),
             self.size,
         )
+
+
+def _weight(plan: ContractPlan) -> int:
+    """What a contract weighs in its tier's rotation: its weight, or its share in parts per million."""
+    if plan.tier.method == "percentage":
+        return round((plan.terms.share or 0) * MILLION)
+    return plan.terms.weight
 
 
 def _conjuncts(nodes: Iterable[Criterion]) -> Iterator[Criterion]:

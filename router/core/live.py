@@ -10,7 +10,7 @@ from router.core.rules.static import Mode
 from router.core.standings import Standings
 from router.core.state import FOLD_VERSION, Identity
 from router.model.facts import AnyFact, Deposited, Paused, Reserved, Resumed, Settled
-from router.terms.book import Book
+from router.terms.book import Book, ContractPlan
 
 
 class Live:
@@ -29,9 +29,15 @@ class Live:
         self._kinds_of_buyer: dict[str, set[str]] = {}
         for plan in book.contracts.values():
             self._kinds_of_buyer.setdefault(plan.buyer_id, set()).add(plan.lead_type)
-        #: Contracts whose rate, ramp or pacing can stop them after any sale, and buyers whose contracts share a limit.
-        self._restless = {plan.id for plan in book.contracts.values() if is_restless(plan)}
-        self._pooled = {buyer.id for buyer in book.buyers.values() if buyer.caps or buyer.wallet is not None}
+        #: What one more lead adds to each cap of a contract at most; None where rate, ramp or pacing can stop it after
+        #: any sale.
+        self._steps = {plan.id: None if is_restless(plan) else _steps(plan) for plan in book.contracts.values()}
+        #: With so many deliveries in flight a buyer's next one is at the edge of something; contracts of buyers with a
+        #: cap or a wallet share a limit, so there every one is.
+        self._bears = {
+            buyer.id: 0 if buyer.caps or buyer.wallet is not None else buyer.max_in_flight - 1
+            for buyer in book.buyers.values()
+        }
 
     def modes(self, lead_type: str) -> tuple[Standings, ...]:
         """The boards a lead type is decided on; two when it sells at `best`."""
@@ -44,34 +50,28 @@ class Live:
         at the edge of something, and an outcome can only let a stopped one go on.
         """
         if isinstance(fact, Reserved):
-            if fact.claims or contract_id in self._restless:
-                self._edges(fact)
+            steps = self._steps.get(contract_id)
+            if steps is None:
+                self.touch_contract(contract_id)
+            else:
+                for step, claim in zip(steps, fact.claims, strict=False):
+                    if claim.used + step > claim.limit:
+                        self.touch_contract(contract_id)
         elif isinstance(fact, Settled):
             self._recheck(contract_id)
         elif isinstance(fact, (Paused, Resumed, Deposited)):
             self.touch_contract(contract_id)
             self.touch_buyer(buyer_id)
             return
-        buyer = self.book.buyers.get(buyer_id)
-        if buyer is None or in_flight >= buyer.max_in_flight - 1 or buyer_id in self._pooled:
+        if in_flight >= self._bears.get(buyer_id, 0):
             self.touch_buyer(buyer_id)
-
-    def _edges(self, fact: Reserved) -> None:
-        plan = self.book.contracts.get(fact.contract_id)
-        if plan is None or fact.contract_id in self._restless:
-            self.touch_contract(fact.contract_id)
-            return
-        dearest = max(plan.price, plan.exclusive_price)
-        for cap, claim in zip(plan.caps, fact.claims, strict=False):
-            if claim.used + (1 if cap.limit is not None else dearest) > claim.limit:
-                self.touch_contract(fact.contract_id)
 
     def _recheck(self, contract_id: str) -> None:
         """An outcome frees: only a contract that was stopped (or whose ramp looks at outcomes) can change by it."""
         plan = self.book.contracts.get(contract_id)
         for standings in self._of_type[plan.lead_type] if plan is not None else ():
             bit = 1 << standings.board.rank_of[contract_id]
-            if standings.blocked & bit or contract_id in self._restless:
+            if standings.blocked & bit or self._steps[contract_id] is None:
                 standings.touch(bit)
 
     def touch_contract(self, contract_id: str) -> None:
@@ -90,6 +90,11 @@ class Live:
         """Ask everybody again."""
         for standings in self.standings.values():
             standings.forget()
+
+
+def _steps(plan: ContractPlan) -> tuple[int, ...]:
+    dearest = max(plan.price, plan.exclusive_price)
+    return tuple(1 if cap.limit is not None else dearest for cap in plan.caps)
 
 
 def identity_of(book: Book) -> Identity:

@@ -28,8 +28,12 @@ class Standings:
         self._rules: dict[int, tuple[StandingRule, ...]] = {}
         self._due: dict[int, int] = {}
         self._times: list[int] = []
+        self._next_ns = FOREVER  # the earliest of `_times`
         self._last_ns = 0
         self._throttled: tuple[tuple[str, ...], int] = ((), 0)
+        #: Answers that no recorded decision has put in words yet, and by rank the words that stand in the history.
+        self.unsaid: dict[int, Finding] = {}
+        self._said: dict[int, tuple[str, str, str]] = {}
 
     def throttled(self, state: State) -> int:
         """The contracts that a guard throttles: worked out again only when others are."""
@@ -51,16 +55,30 @@ class Standings:
     def blocking(self, mask: int, state: State, moment: Moment) -> int:
         """Of some contracts those that a standing rule refuses now."""
         now = moment.at_ns
-        if now < self._last_ns:
+        if now >= self._next_ns:
+            self._turn_over(now)
+        elif now < self._last_ns:
             self.forget()
         self._last_ns = now
-        times = self._times
-        while times and times[0] <= now:
-            self._unknown |= self._due.pop(heappop(times))
         unknown = mask & self._unknown
         if unknown:
             self._ask(unknown, state, moment)
         return mask & self.blocked
+
+    def _turn_over(self, now: int) -> None:
+        """Forget every answer whose time is over."""
+        times = self._times
+        while times and times[0] <= now:
+            self._unknown |= self._due.pop(heappop(times))
+        self._next_ns = times[0] if times else FOREVER
+
+    def say(self) -> dict[str, tuple[str, str, str]]:
+        """What changed since this was last asked, in words: (code, expected, actual) by contract id."""
+        found = {rank: (one.code, one.expected, one.actual) for rank, one in self.unsaid.items()}
+        self.unsaid.clear()
+        self._said.update(found)
+        ids = self.board.ids
+        return {ids[rank]: words for rank, words in found.items()}
 
     def finding(self, rank: int) -> Finding | None:
         """What refused a contract, as last asked."""
@@ -85,6 +103,10 @@ class Standings:
             self.blocked |= bit
             self.by_code[found.code] = self.by_code.get(found.code, 0) | bit
             self._findings[rank] = found
+            if self._said.get(rank) == found[:3]:
+                self.unsaid.pop(rank, None)
+            else:
+                self.unsaid[rank] = found
             self._wake(min(found.until_ns, until_ns), bit)
 
     def _first(self, rank: int, state: State, moment: Moment) -> Finding | None:
@@ -105,3 +127,4 @@ class Standings:
         else:
             self._due[until_ns] = bit
             heappush(self._times, until_ns)
+            self._next_ns = self._times[0]

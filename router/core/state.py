@@ -202,8 +202,10 @@ class State(Struct):
 
     def apply(self, entry: Entry) -> None:
         """One fact happened. Total: a fact about something unknown changes nothing."""
-        self.last_at_ns = max(self.last_at_ns, entry.at_ns)
-        _APPLY[type(entry.fact)](self, entry, entry.fact)
+        if entry.at_ns > self.last_at_ns:
+            self.last_at_ns = entry.at_ns
+        fact = entry.fact
+        _APPLY[type(fact)](self, entry, fact)
 
     def _received(self, entry: Entry, fact: Received) -> None:
         lead = entry.lead
@@ -256,36 +258,35 @@ class State(Struct):
             current[member] -= sum(turn.weights)
 
     def _reserved(self, entry: Entry, fact: Reserved) -> None:
-        self.held[fact.delivery_id] = Held(
-            lead_id=fact.lead_id,
-            contract_id=fact.contract_id,
-            buyer_id=fact.buyer_id,
-            at_ns=entry.at_ns,
-            price=fact.price,
-            day=fact.day,
-            rate_interval_ns=fact.rate_interval_ns,
-            test=fact.test,
+        at_ns, delivery_id, contract_id, buyer_id, price = (
+            entry.at_ns, fact.delivery_id, fact.contract_id, fact.buyer_id, fact.price,
+        )  # fmt: skip
+        self.held[delivery_id] = Held(
+            fact.lead_id, contract_id, buyer_id, at_ns, price, fact.day, fact.rate_interval_ns, fact.test,
             guarded=fact.guarded,
         )
         lead = self.open.get(fact.lead_id)
         if lead is not None:
-            lead.deliveries[fact.delivery_id] = None
-            lead.buyers[fact.buyer_id] = fact.contract_id
+            lead.deliveries[delivery_id] = None
+            lead.buyers[buyer_id] = contract_id
         if fact.test:
             return
-        self.steady_ns = max(self.steady_ns, fact.steady_ns)
-        self._usage(f"contract:{fact.contract_id}").add(entry.at_ns, fact.price)
-        self._usage(f"buyer:{fact.buyer_id}").add(entry.at_ns, fact.price)
-        self.in_flight[fact.buyer_id] = self.in_flight.get(fact.buyer_id, 0) + 1
-        for phase in self.guards.get(fact.contract_id, {}).values() if self.guards else ():
-            phase.begin_probe(fact.delivery_id)
+        if fact.steady_ns > self.steady_ns:
+            self.steady_ns = fact.steady_ns
+        self._usage(f"contract:{contract_id}").add(at_ns, price)
+        self._usage(f"buyer:{buyer_id}").add(at_ns, price)
+        self.in_flight[buyer_id] = self.in_flight.get(buyer_id, 0) + 1
+        if self.guards:
+            for phase in self.guards.get(contract_id, {}).values():
+                phase.begin_probe(delivery_id)
         if fact.rate_interval_ns:
-            tat = self.rate_tat.get(fact.contract_id, 0)
-            self.rate_tat[fact.contract_id] = max(tat, fact.steady_ns) + fact.rate_interval_ns
-        self._sold_in_tier(fact.contract_id, 1)
+            tat = self.rate_tat.get(contract_id, 0)
+            self.rate_tat[contract_id] = max(tat, fact.steady_ns) + fact.rate_interval_ns
+        if self.rotations:
+            self._sold_in_tier(contract_id, 1)
         seen = self.seen.get(fact.lead_id)
         if seen is not None:
-            seen.sent[fact.delivery_id] = Sent(fact.contract_id, fact.buyer_id, entry.at_ns)
+            seen.sent[delivery_id] = Sent(contract_id, buyer_id, at_ns)
 
     def _repeating(self, _entry: Entry, fact: Repeating) -> None:
         held = self.held.get(fact.delivery_id)

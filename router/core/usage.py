@@ -5,7 +5,7 @@ instants, so editing terms zeroes nothing, a new cap sees what was already sold,
 old window as full as it was. Looking a count up is a bisection; sums of money are remembered for the windows in use.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 from msgspec import Struct, field
@@ -15,6 +15,8 @@ from router.model.times import NS_DAY
 #: Longer than any window but `total`, which is counted apart.
 KEPT_NS: Final = 33 * NS_DAY
 _SUMS_MAX: Final = 8
+#: As a mask over the number of entries: what is too old is looked for at every 256th.
+_PRUNED_EVERY: Final = 255
 
 
 class Usage(Struct, omit_defaults=True):
@@ -28,20 +30,20 @@ class Usage(Struct, omit_defaults=True):
 
     def add(self, at_ns: int, amount: int) -> None:
         """A reservation was taken at an instant for an amount."""
+        at = self.at
         self.leads_total += 1
         self.spend_total += amount
         if self.sums:
             self._adjust(at_ns, amount)
-        at = self.at
-        if not at or at_ns >= at[-1]:
-            at.append(at_ns)
-            self.amount.append(amount)
-            if at[0] < at_ns - KEPT_NS - NS_DAY:
-                self._prune(at_ns)
+        if at and at_ns < at[-1]:
+            place = bisect_right(at, at_ns)
+            at.insert(place, at_ns)
+            self.amount.insert(place, amount)
             return
-        place = bisect_right(self.at, at_ns)
-        insort(self.at, at_ns)
-        self.amount.insert(place, amount)
+        at.append(at_ns)
+        self.amount.append(amount)
+        if not len(at) & _PRUNED_EVERY:
+            self._prune(at_ns)
 
     def remove(self, at_ns: int, amount: int) -> None:
         """That reservation was released."""
@@ -62,10 +64,10 @@ class Usage(Struct, omit_defaults=True):
 
     def leads(self, start_ns: int, end_ns: int) -> int:
         """How many stand in `start_ns <= t < end_ns`."""
-        if not self.at or self.at[-1] < start_ns:
+        at = self.at
+        if not at or at[-1] < start_ns:
             return 0
-        end = len(self.at) if self.at[-1] < end_ns else bisect_left(self.at, end_ns)
-        return end - bisect_left(self.at, start_ns)
+        return (len(at) if at[-1] < end_ns else bisect_left(at, end_ns)) - bisect_left(at, start_ns)
 
     def spend(self, start_ns: int, end_ns: int) -> int:
         """How much stands in `start_ns <= t < end_ns`, minor units."""
@@ -100,6 +102,6 @@ class Usage(Struct, omit_defaults=True):
                 self.sums[start, end] = value + amount
 
     def _prune(self, at_ns: int) -> None:
-        """Forget what no window can reach, in big steps so that each costs little; the last entry always stays."""
+        """Forget what no window can reach; the last entry always stays."""
         old = min(bisect_left(self.at, at_ns - KEPT_NS), len(self.at) - 1)
         del self.at[:old], self.amount[:old]

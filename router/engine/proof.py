@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from router.core.calendar import calendar_window
 from router.core.decide import choose
-from router.core.explain import allowances, as_json, as_recorded, explain
+from router.core.explain import allowances, as_json, as_recorded, explain, stopped
 from router.core.guards import BREAKER_PLAN, Reading, read, stage, wanted
 from router.core.index import Board
 from router.core.rules.standing import Moment, balance, cap_used, cap_window, clock_of, ramp_limit, standing
@@ -115,7 +115,8 @@ class Proof:
         `contract` asks about that contract alone, whoever it is. Once the person is forgotten, refusals that would have
         to be worked out from the lead are left out.
         """
-        entries = [entry for _, entry in await self._engine.ledger.entries_of(lead_id)]
+        numbered = await self._engine.ledger.entries_of(lead_id)
+        entries = [entry for _, entry in numbered]
         first = next((entry for entry in entries if isinstance(entry.fact, Received)), None)
         if first is None or not isinstance(first.fact, Received):
             return None
@@ -134,8 +135,8 @@ class Proof:
             "payout": format_money(view.payout if view is not None else 0),
             "postal_code": first.lead.postal_code if first.lead is not None else None,
             "decisions": [
-                await self._decision(entries, place, entry, first.lead, contract)
-                for place, entry in enumerate(entries)
+                await self._decision(entries, place, seq, first.lead, contract)
+                for place, (seq, entry) in enumerate(numbered)
                 if isinstance(entry.fact, Decided)
             ],
             "deliveries": [
@@ -147,8 +148,9 @@ class Proof:
         }
 
     async def _decision(
-        self, entries: list[Entry], place: int, entry: Entry, lead: Lead | None, contract: str | None
+        self, entries: list[Entry], place: int, seq: int, lead: Lead | None, contract: str | None
     ) -> dict[str, Any]:
+        entry = entries[place]
         fact = entry.fact
         assert isinstance(fact, Decided)
         winners = tuple(_reserved_next(entries, place))
@@ -158,13 +160,23 @@ class Proof:
                 "terms_version": fact.terms_version,
                 "decided_at": format_instant(entry.at_ns),
                 "refusals": [],
-                "ranking": [] if isinstance(fact.ranking, str) else list(fact.ranking),
+                "ranking": [] if isinstance(fact.ranking, bytes) else list(fact.ranking),
                 "winners": list(winners),
                 "mode": fact.mode,
                 "by": fact.by,
             }
         board = self._library.board(book, lead.lead_type, fact.mode)
-        decision, counts = as_recorded(board, lead, fact, entry.at_ns, winners, contract)
+        words = await self._engine.ledger.said([*stopped(board, lead, fact, contract)], fact.mode, seq)
+        decision, counts = as_recorded(
+            board,
+            lead,
+            fact,
+            winners,
+            at_ns=entry.at_ns,
+            released_at_ns=_released_at_ns(entries[: place + 1], lead),
+            words=words,
+            only=contract,
+        )
         return {**as_json(decision), "mode": fact.mode, "by": fact.by, "others": counts}
 
     async def _delivery(self, entries: list[Entry], entry: Entry, fact: Reserved, lead: Lead | None) -> dict[str, Any]:
@@ -337,6 +349,12 @@ def _doubts(held: dict[str, Held]) -> list[dict[str, Any]]:
         {"delivery_id": delivery_id, "lead_id": one.lead_id, "since": format_instant(at_ns)}
         for at_ns, delivery_id, one in doubts[:DOUBTS_SHOWN]
     ]
+
+
+def _released_at_ns(entries: list[Entry], lead: Lead) -> int:
+    """From when `deliver_within` counts at the last of these facts: receipt, or the last release from the queue."""
+    released = (one.at_ns for one in reversed(entries) if isinstance(one.fact, Decided) and one.fact.by == "queue")
+    return next(released, lead.received_at_ns)
 
 
 def _reserved_next(entries: list[Entry], place: int) -> list[str]:

@@ -118,7 +118,7 @@ class Seller:
         choice, standings = self._choose(lead, batch.moment)
         self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
         if by is None or choice.winners:
-            self._journal.note(batch, decided_fact(choice, self._journal.state, lead.lead, by))
+            self._journal.note(batch, decided_fact(choice, standings, lead.lead, by))
         if choice.winners:
             self._room.remove(lead_id)
             _, at_once = copies_of(self._journal.book.lead_types[lead.lead.lead_type].sell, choice.board.mode)
@@ -287,7 +287,7 @@ class Seller:
         if isinstance(lead.ranking, tuple):
             return lead.ranking
         order = self._orders.get((lead.terms_version, lead.lead.lead_type, lead.mode), ())
-        mask = int(lead.ranking, 16)
+        mask = int.from_bytes(lead.ranking, "big")
         return tuple(order[rank] for rank in range(len(order) - 1, -1, -1) if mask >> rank & 1)
 
     def remember_orders(self) -> None:

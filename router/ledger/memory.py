@@ -23,7 +23,7 @@ from router.ledger.protocol import (
     parse_cursor,
 )
 from router.model.codes import LeadStatus
-from router.model.facts import Ended, Entry, Idempotency, Queued, Received, Reopened, Reserved
+from router.model.facts import Decided, Ended, Entry, Idempotency, Queued, Received, Reopened, Reserved, Words
 from router.model.lead import Lead
 
 _SLICE = 2_000
@@ -252,6 +252,14 @@ class MemoryLedger:
     async def entries_of(self, lead_id: str) -> list[tuple[int, Entry]]:
         """Every fact of a lead, oldest first."""
         return [self._read(seq) for seq in self._by_lead.get(lead_id, ())]
+
+    async def said(self, contract_ids: Sequence[str], mode: str, seq: int) -> dict[str, Words]:
+        """The last words of each contract at or before `seq`."""
+        found: dict[str, Words] = {}
+        for entry in self._entries[:seq]:
+            if isinstance(entry.fact, Decided) and entry.fact.mode == mode:
+                found |= {name: words for name, words in entry.fact.said.items() if name in contract_ids}
+        return found
 
     async def lead(self, lead_id: str) -> Lead | None:
         """The lead; none if unknown or forgotten."""

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from router.model.codes import LeadStatus
-from router.model.facts import Entry
+from router.model.facts import Entry, Words
 from router.model.lead import Lead
 
 
@@ -124,6 +124,9 @@ class Ledger(Protocol):
 
     async def entries_of(self, lead_id: str) -> list[tuple[int, Entry]]:
         """Every fact of that lead, those of its deliveries included, oldest first; empty for an unknown lead."""
+
+    async def said(self, contract_ids: Sequence[str], mode: str, seq: int) -> dict[str, Words]:
+        """What each contract's standing refusal was in words at the decision `seq`; others are left out."""
 
     async def lead(self, lead_id: str) -> Lead | None:
         """The lead; none if unknown or forgotten."""

@@ -50,6 +50,14 @@ CREATE TABLE deliveries (
     buyer_id TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- Where a decision put a contract's standing refusal in words: the last one at or before a decision is its own.
+CREATE TABLE said (
+    contract_id TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (contract_id, mode, seq)
+) WITHOUT ROWID;
+
 -- What a source was answered, byte for byte, for repeats with the same Idempotency-Key. `seq` as in leads.
 CREATE TABLE answers (
     seq INTEGER PRIMARY KEY,

@@ -28,7 +28,7 @@ from router.ledger.room import Reserve
 from router.ledger.worker import Sql, Worker
 from router.ledger.writer import LedgerStats, Writer, closed, failed, full
 from router.model.codes import LeadStatus
-from router.model.facts import Entry
+from router.model.facts import Entry, Words
 from router.model.lead import Lead
 
 _FACTS_SLICE: Final = 2_000
@@ -233,6 +233,10 @@ class SqliteLedger:
     async def entries_of(self, lead_id: str) -> list[tuple[int, Entry]]:
         """Every fact of a lead, oldest first."""
         return await self._read(tables.entries_of, lead_id)
+
+    async def said(self, contract_ids: Sequence[str], mode: str, seq: int) -> dict[str, Words]:
+        """The words of standing refusals at a decision."""
+        return await self._read(tables.read_said, contract_ids, mode, seq)
 
     async def lead(self, lead_id: str) -> Lead | None:
         """The lead; none if unknown or forgotten."""

@@ -21,11 +21,11 @@ from router.ledger.anchor import EMPTY, Head
 from router.ledger.chain import SALT_BYTES, envelope, link, personal_digest
 from router.ledger.protocol import FoundLead, KnownRequest, LedgerDamaged
 from router.model.codes import LeadStatus
-from router.model.facts import AnyFact, Ended, Entry, Idempotency, Queued, Received, Reopened, Reserved
+from router.model.facts import AnyFact, Decided, Ended, Entry, Idempotency, Queued, Received, Reopened, Reserved, Words
 from router.model.lead import Lead
 
 DATABASE_FILE: Final = "ledger.sqlite3"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _encode = msgspec.json.Encoder().encode
 _decode_fact = msgspec.json.Decoder(AnyFact).decode
@@ -52,6 +52,7 @@ class FactRow(msgspec.Struct, frozen=True, gc=False):
     delivery_id: str | None
     body: bytes
     reserved: Reserved | None = None
+    decided: Decided | None = None  # one that says something
     status: LeadStatus | None = None
     received: "ReceivedRow | None" = None
 
@@ -79,6 +80,8 @@ def encode_entry(entry: Entry) -> FactRow:
         return FactRow(entry.at_ns, kind, fact.lead_id, None, body, received=_encode_received(entry))
     if isinstance(fact, Reserved):
         return FactRow(entry.at_ns, kind, fact.lead_id, fact.delivery_id, body, reserved=fact)
+    if isinstance(fact, Decided):
+        return FactRow(entry.at_ns, kind, fact.lead_id, None, body, decided=fact if fact.said else None)
     lead_id, delivery_id = getattr(fact, "lead_id", None), getattr(fact, "delivery_id", None)
     return FactRow(entry.at_ns, kind, lead_id, delivery_id, body, status=_status_after(fact))
 
@@ -184,6 +187,7 @@ class GroupRows:
         self.leads: list[tuple[object, ...]] = []
         self.bodies: list[tuple[int, bytes, bytes]] = []
         self.deliveries: list[tuple[str, str, str, str]] = []
+        self.said: list[tuple[str, str, int]] = []
         self.statuses: dict[str, LeadStatus] = {}
 
     def add(self, connection: sqlite3.Connection, row: FactRow) -> None:
@@ -200,6 +204,8 @@ class GroupRows:
             fact = row.reserved
             self._lead_of[fact.delivery_id] = fact.lead_id
             self.deliveries.append((fact.delivery_id, fact.lead_id, fact.contract_id, fact.buyer_id))
+        elif row.decided:
+            self.said += [(contract_id, row.decided.mode, seq) for contract_id in row.decided.said]
         elif row.status and lead_id:
             self.statuses[lead_id] = row.status
 
@@ -230,6 +236,8 @@ class GroupRows:
             connection.executemany("INSERT INTO lead_bodies VALUES (?, ?, ?)", self.bodies)
         if self.deliveries:
             connection.executemany("INSERT INTO deliveries VALUES (?, ?, ?, ?)", self.deliveries)
+        if self.said:
+            connection.executemany("INSERT INTO said VALUES (?, ?, ?)", self.said)
         if self.statuses:
             connection.executemany(
                 "UPDATE leads SET status = ? WHERE status <> 'erased'"
@@ -408,6 +416,31 @@ def recent_leads(connection: sqlite3.Connection, since_ns: int, limit: int) -> l
         (since_ns, limit, limit),
     )
     return [_decode_lead(row[0]) for row in rows][::-1]
+
+
+def read_said(connection: sqlite3.Connection, contract_ids: Iterable[str], mode: str, seq: int) -> dict[str, Words]:
+    """What each contract's standing refusal was in words at fact `seq`; contracts that never had one are left out."""
+    found: dict[str, Words] = {}
+    for contract_id in contract_ids:
+        row = connection.execute(
+            "SELECT body FROM facts WHERE seq = (SELECT max(seq) FROM said WHERE contract_id = ? AND mode = ?"
+            " AND seq <= ?)",
+            (contract_id, mode, seq),
+        ).fetchone()
+        fact = _decode_fact(row[0]) if row else None
+        if isinstance(fact, Decided) and contract_id in fact.said:
+            found[contract_id] = fact.said[contract_id]
+    return found
+
+
+def said_at(connection: sqlite3.Connection, fact: Decided, seq: int) -> bool:
+    """Whether every contract of whom a decision says something leads to it."""
+    return all(
+        connection.execute(
+            "SELECT 1 FROM said WHERE contract_id = ? AND mode = ? AND seq = ?", (contract_id, fact.mode, seq)
+        ).fetchone()
+        for contract_id in fact.said
+    )
 
 
 def lead_of(connection: sqlite3.Connection, delivery_id: str) -> str | None:

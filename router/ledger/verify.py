@@ -21,14 +21,14 @@ from router.ledger import opening, tables
 from router.ledger.anchor import EMPTY, Head, read_anchor, write_anchor
 from router.ledger.chain import envelope, link, personal_digest
 from router.ledger.protocol import LedgerDamaged
-from router.model.facts import Received, Reserved, TermsLoaded
+from router.model.facts import Decided, Received, Reserved, TermsLoaded
 from router.model.lead import Lead
 from router.model.times import format_instant
 
 #: Findings listed one by one; further ones are only counted.
 FINDINGS_MAX: Final = 100
 _SLICE: Final = 5_000
-_NAMING: Final = frozenset({Reserved.__name__, TermsLoaded.__name__})
+_NAMING: Final = frozenset({Reserved.__name__, Decided.__name__, TermsLoaded.__name__})
 _decode_lead = msgspec.json.Decoder(Lead).decode
 
 
@@ -191,6 +191,8 @@ def _check_named(connection: sqlite3.Connection, report: Report, seq: int, body:
         return  # its hash told already
     if isinstance(fact, Reserved) and tables.lead_of(connection, fact.delivery_id) != fact.lead_id:
         report.add(seq, f"the row that leads from the delivery of fact {seq} to its lead is missing or wrong")
+    elif isinstance(fact, Decided) and not tables.said_at(connection, fact, seq):
+        report.add(seq, f"the rows that lead to what fact {seq} says of contracts are missing or wrong")
     elif isinstance(fact, TermsLoaded) and not tables.has_terms(connection, fact.terms_version):
         report.add(seq, f"the terms {fact.terms_version} that fact {seq} put in force are missing")
 

@@ -28,9 +28,13 @@ class Received(Fact, frozen=True, kw_only=True, tag=True):
     duplicate_of: str | None = None
 
 
-#: Contract ids in rank order; or, where there are many, one bit mask in hexadecimal over the rank order of the lead
-#: type under the fact's terms version (best rank = highest bit).
-Contracts = tuple[str, ...] | str
+#: Contracts in rank order: a bit mask (big-endian bytes) over the rank order of the lead type under the fact's terms
+#: version, best rank = highest bit; or their ids, where state or the lead said the order.
+Contracts = tuple[str, ...] | bytes
+
+
+#: A standing refusal: (code, expected, actual).
+Words = tuple[str, str, str]
 
 
 class Turn(Struct, frozen=True, kw_only=True):
@@ -45,15 +49,18 @@ class Turn(Struct, frozen=True, kw_only=True):
 
 
 class Decided(Fact, frozen=True, kw_only=True, tag=True):
-    """A decision. Static refusals are recomputed from lead and terms when read; here stands what depended on state.
+    """A decision. What terms, lead and time say is worked out again when read; here stands what depended on state.
 
-    `blocked` maps a refusal code to the contracts it refused then, `details` a contract id to the (expected, actual) of
-    its refusal, for the best ranked of them. `ranking` holds the eligible contracts, best first.
+    `blocked` maps a refusal code to the contracts it refused then. In words it was said once: `said` maps a contract to
+    the (code, expected, actual) by which a standing rule refuses it from here on, until it says otherwise (of the same
+    `mode`, in this decision or a later one); `details` to the (expected, actual) of a refusal of this lead alone.
+    `ranking` holds the eligible contracts, best first.
     """
 
     lead_id: str
     terms_version: str
     blocked: dict[str, Contracts] = {}
+    said: dict[str, Words] = {}
     details: dict[str, tuple[str, str]] = {}
     ranking: Contracts = ()
     mode: Literal["exclusive", "shared"] = "exclusive"

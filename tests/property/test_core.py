@@ -16,12 +16,15 @@ from router.core.rules.standing import balance, cap_used, cap_window, standing
 from router.core.rules.static import covers
 from router.core.state import State
 from router.core.usage import Usage
+from router.model.codes import RULES
 from router.model.facts import Deposited, Paused, Resumed
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.compile import revive, stored_form
 from tests.property.worlds import STARTS, STEPS, World, books, leads
 
+#: Codes of the rules that look at a contract and its use alone.
+STANDING = {code for rule in ("lifecycle", "schedule", "wallet", "capacity") for code in RULES[rule]}
 SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
@@ -107,13 +110,15 @@ class RoutingMachine(RuleBasedStateMachine):
                     )  # fmt: skip
                     if code != "below_margin":
                         assert code == found[0].code
-                    told = choice.details[board.plans[rank].id]
-                    assert all(told)
-                    if code in ("lead_too_old", "too_late", "duplicate"):
-                        assert (code, *told) in {one[:3] for one in found}
+                    if code == "duplicate":
+                        assert (code, *choice.details[board.ids[rank]]) in {one[:3] for one in found}
             self.reference_agrees(choice, lead)
         mode, ranking, winners = world.reference.decide(lead, lead.received_at_ns)
         choice = world.sell(lead)
+        words = world.words.get(choice.board.mode, {})
+        for code in choice.blocked.keys() & STANDING:
+            for rank in bits(choice.blocked[code]):
+                assert words[choice.board.ids[rank]] == world.found[choice.board.ids[rank]][:3]
         assert mode == choice.board.mode
         assert ranking == list(world.rankings[lead.lead_id])
         assert winners == [choice.board.ids[rank] for rank in choice.winners]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from router.core.calendar import Calendar
 from router.core.decide import Choice, choose, decided_fact, named, recheck, reserve
-from router.core.index import Board
+from router.core.index import Board, bits
 from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
 from router.core.selling import End, Offer, copies_of, next_move, payout_once
@@ -25,6 +25,7 @@ from router.model.facts import (
     Reserved,
     Resumed,
     Settled,
+    Words,
 )
 from router.model.lead import Consent, Lead
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S, parse_instant
@@ -259,6 +260,8 @@ class World:
         self.live = Live(book)
         self.reference = Reference(book.terms)
         self.entries: list[Any] = []
+        self.found: dict[str, Any] = {}  # what refused each contract that the last decision blocked
+        self.words: dict[str, dict[str, Words]] = {}  # by mode: what decisions said of contracts last
         self.now_ns = start_ns
         self.steady_ns = start_ns
         self.flying: list[str] = []
@@ -316,8 +319,11 @@ class World:
         """Take a lead in, decide, reserve for the winners."""
         self.note(Received(lead_id=lead.lead_id, source_id="web", lead_type="solar", test=lead.test), lead)
         choice = max(self.ask(lead), key=lambda one: one.expected(self.state))
-        decided: Decided = decided_fact(choice, self.state, lead)
+        standings = self.live.standings["solar", choice.board.mode]
+        self.found = {choice.board.ids[rank]: standings.finding(rank) for rank in bits(sum(choice.blocked.values()))}
+        decided: Decided = decided_fact(choice, standings, lead)
         self.note(decided)
+        self.words.setdefault(choice.board.mode, {}).update(decided.said)
         ranking = self.rankings[lead.lead_id] = named(choice.board, decided.ranking)
         if not lead.test:
             self.reference.decided(list(ranking), [choice.board.ids[rank] for rank in choice.winners])

@@ -50,15 +50,15 @@ def test_acceptance_is_one_until_twenty_answers() -> None:
 
 
 def test_what_no_window_can_reach_is_forgotten_but_totals_stay() -> None:
-    """Three months of one sale a day: the entries kept are bounded, the total counts all, the last sale is known."""
+    """Two years of one sale a day: the entries kept are bounded, the total counts all, the last sale is known."""
     world = World(factory.book(factory.buyer("b", factory.contract("c"))))
-    for number in range(90):
+    for number in range(730):
         sold(world.state, number, "accepted", NOON + number * NS_DAY)
     usage = world.state.usage["contract:c"]
-    assert usage.leads_total == 90
-    assert usage.spend_total == 90_000
-    assert len(usage.at) <= 35
-    assert usage.last_at() == NOON + 89 * NS_DAY
+    assert usage.leads_total == 730
+    assert usage.spend_total == 730_000
+    assert len(usage.at) <= 33 + 256
+    assert usage.last_at() == NOON + 729 * NS_DAY
 
 
 def test_dedup_forgets_after_its_window() -> None:
