@@ -1,177 +1,161 @@
 """How fast a decision is: ours beside SQLite, two rule engines and a naive loop, on the same terms and leads.
 
-Ours is what the daemon does for every lead: decide with all rules, make the facts, reserve, apply. The naive loop asks
-the readable rules of every contract of the lead type; SQLite gets indexed tables, a prepared statement and memory to
-itself, and counts caps as we do. Winners are compared one by one: a peer that decides otherwise stops the bench.
-Memory is what the Book and its boards add to the process.
+Ours is what the daemon does for every lead: decide with all rules, record why, reserve, apply. The naive loop asks the
+readable rules of every contract of the lead type; SQLite gets indexed tables, a prepared statement and memory to
+itself. The rule engines know no postal codes, so they are fed the contracts that cover the lead, best price first, and
+are asked the rest: criteria, opening hours, room under the cap. Nobody but us records why.
+Winners are compared one by one: a peer that decides otherwise stops the bench.
 
-    python -m bench.decide [--sizes 100,1000,10000] [--leads 20000] [--json FILE] [--svg FILE]
+Machines are shared, and a decision takes microseconds: every decider meets the same leads `--passes` times, each time
+from a fresh start, and of each lead the quickest pass counts. What a lead costs by itself (the first from its postal
+code, an hour that turns over) is in every pass and stays in; what the neighbours did is not. Before what is measured
+come as many leads to warm up. Memory is what the Book and its boards add to the process.
+
+    python -m bench.decide [--sizes 100,1000,10000,100000] [--leads 10000] [--json FILE] [--svg FILE]
 """
 
 import argparse
 import gc
 import json
 import resource
-import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from bench.chart import chart
-from bench.market import market, stream
-from bench.peers import Fed, rule_engine, zen
-from router.core.calendar import Calendar, opening
+from bench.market import NOON, market, stream
+from bench.peers import Decider, fed, naive, rule_engine, sqlite, zen
+from router.core.calendar import Calendar
 from router.core.decide import choose, decided_fact, reserve
 from router.core.index import bits
 from router.core.live import Live, identity_of
-from router.core.rules.standing import Moment, standing
-from router.core.rules.static import STATIC
+from router.core.rules.standing import Moment
 from router.core.state import State
-from router.model.facts import Entry
+from router.core.usage import Usage
+from router.model.facts import Ended, Entry, Received, Reserved, Settled
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.compile import compile_book
+from router.terms.schema import Method
 
-#: Beyond so many contracts the naive loop says nothing new and takes minutes.
-NAIVE_MAX = 10_000
-Decider = Callable[[Lead], str | None]
+#: Leads that a slow decider is asked at most, by how many contracts there are.
+SLOW_LEADS: Final = {100: 2000, 1_000: 2000, 10_000: 1000, 100_000: 200}
+#: The naive loop decides all leads that count, so that caps stand alike, up to here; beyond, it is only timed.
+NAIVE_COMPARED_MAX: Final = 1_000
+T = TypeVar("T")
 _READ = msgspec.json.Decoder(Lead)
 
 
 class Ours:
-    """The daemon's own decision path: choose, facts, reserve, apply."""
+    """The daemon's own decision path: choose, record, reserve, apply."""
 
     def __init__(self, book: Book) -> None:
         self.live = Live(book)
         self.state = State(identity_of(book))
         self._calendar = Calendar()
         self._count = 0
+        self._sold: Reserved | None = None
+
+    def receive(self, lead: Lead) -> None:
+        """Untimed: the delivery before this one is accepted, and intake takes the next lead."""
+        if self._sold is not None:
+            sold, at_ns = self._sold, lead.received_at_ns
+            settled = Settled(delivery_id=sold.delivery_id, outcome="accepted", price=sold.price)
+            self.state.apply(Entry(at_ns=at_ns, fact=settled))
+            self.live.told(settled, sold.contract_id, sold.buyer_id, self.state.in_flight[sold.buyer_id])
+            self.state.apply(Entry(at_ns=at_ns, fact=Ended(lead_id=sold.lead_id, status="sold", copies=1)))
+            self._sold = None
+        fact = Received(lead_id=lead.lead_id, source_id=lead.source_id, lead_type=lead.lead_type)
+        self.state.apply(Entry(at_ns=lead.received_at_ns, fact=fact, lead=lead))
 
     def decide(self, lead: Lead) -> str | None:
         """The winner's id, reserved; None when nobody may have the lead."""
         at_ns = lead.received_at_ns
         moment = Moment(at_ns, at_ns, self._calendar)
-        standings = self.live.standings[lead.lead_type, "exclusive"]
-        choice = choose(standings, self.state, lead, moment, released_at_ns=at_ns, copies=1)
-        self.state.apply(Entry(at_ns=at_ns, fact=decided_fact(choice, standings, lead)))
+        state, standings = self.state, self.live.standings[lead.lead_type, "exclusive"]
+        choice = choose(standings, state, lead, moment, released_at_ns=at_ns, copies=1)
+        state.apply(Entry(at_ns=at_ns, fact=decided_fact(choice, standings, lead)))
         if not choice.winners:
             return None
         self._count += 1
-        fact = reserve(choice.board, choice.winners[0], self.state, lead, moment, delivery_id=str(self._count), place=0)
-        self.state.apply(Entry(at_ns=at_ns, fact=fact))
-        self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight[fact.buyer_id])
+        fact = reserve(choice.board, choice.winners[0], state, lead, moment, delivery_id=str(self._count), place=0)
+        state.apply(Entry(at_ns=at_ns, fact=fact))
+        self.live.told(fact, fact.contract_id, fact.buyer_id, state.in_flight[fact.buyer_id])
+        self._sold = fact
         return fact.contract_id
 
-    def candidates(self, lead: Lead) -> list[str]:
-        """The contracts that cover the lead and are open now, best first: what peers are fed."""
+    def record(self, lead: Lead) -> Callable[[Lead], object]:
+        """What leaves the trace of a lead's decision, alone: to be timed."""
+        moment = Moment(lead.received_at_ns, lead.received_at_ns, self._calendar)
         standings = self.live.standings[lead.lead_type, "exclusive"]
-        moment = Moment(lead.received_at_ns, lead.received_at_ns, self._calendar)
-        covering = standings.board.covering(lead)
-        standing = covering ^ standings.blocking(covering, self.state, moment)
-        return [standings.board.ids[rank] for rank in bits(standing)]
+        choice = choose(standings, self.state, lead, moment, released_at_ns=lead.received_at_ns, copies=1)
+        return lambda lead: decided_fact(choice, standings, lead)
+
+    def covering(self, lead: Lead) -> list[str]:
+        """The contracts that cover a lead, best first: what peers are fed."""
+        board = self.live.standings[lead.lead_type, "exclusive"].board
+        return [board.ids[rank] for rank in bits(board.covering(lead))]
+
+    def fill_half(self) -> None:
+        """Every second contract with a cap has sold up to it today."""
+        capped = [plan for plan in self.live.book.contracts.values() if plan.caps]
+        for plan in sorted(capped, key=lambda plan: plan.id)[::2]:
+            usage = self.state.usage.setdefault(plan.owner, Usage())
+            for _ in range(min(cap.limit or 0 for cap in plan.caps)):
+                usage.add(NOON - 1, plan.price)
+        self.live.forget()
 
 
-class Naive:
-    """Every contract of the lead type, best price first, rule by rule, until one passes."""
-
-    def __init__(self, book: Book) -> None:
-        self._book = book
-        self._state = State(identity_of(book))
-        self._calendar = Calendar()
-        self._ranked = {
-            kind: sorted(plans, key=lambda plan: (-plan.exclusive_price, plan.id))
-            for kind, plans in book.by_type.items()
-        }
-
-    def decide(self, lead: Lead) -> str | None:
-        """As `Ours.decide`."""
-        moment = Moment(lead.received_at_ns, lead.received_at_ns, self._calendar)
-        for plan in self._ranked[lead.lead_type]:
-            if any(next(rule(self._book, plan, lead), None) is not None for rule in STATIC):
-                continue
-            if next(standing(plan, self._state, moment, plan.exclusive_price), None) is None:
-                self._state._usage(f"contract:{plan.id}").add(lead.received_at_ns, plan.price)
-                return plan.id
-        return None
-
-
-class Sqlite:
-    """One indexed query a lead over tables in memory, and one update that counts the cap."""
-
-    def __init__(self, book: Book) -> None:
-        self._db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=64)
-        self._db.executescript(
-            """
-            PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY;
-            CREATE TABLE cover(kind TEXT, key TEXT, place INTEGER, PRIMARY KEY(kind, key, place)) WITHOUT ROWID;
-            CREATE TABLE contract(place INTEGER PRIMARY KEY, id TEXT, score INTEGER, bill INTEGER, owner INTEGER,
-                utilities TEXT, open INTEGER, room INTEGER);
-            """
-        )
-        plans = sorted(book.contracts.values(), key=lambda plan: (-plan.exclusive_price, plan.id))
-        for place, plan in enumerate(plans):
-            keys = ["*"] if plan.coverage.everywhere else []
-            keys += [*plan.coverage.codes, *(f"{prefix}*" for prefix in plan.coverage.prefixes)]
-            self._db.executemany("INSERT INTO cover VALUES (?,?,?)", [(plan.lead_type, key, place) for key in keys])
-            wants: dict[str, Any] = {node.field_ or "": node for node in plan.terms.criteria}
-            cap = next((cap.limit for cap in plan.caps), None)
-            self._db.execute(
-                "INSERT INTO contract VALUES (?,?,?,?,?,?,?,?)",
-                (
-                    place,
-                    plan.id,
-                    wants["credit_score"].min if "credit_score" in wants else -1,
-                    wants["monthly_bill"].min if "monthly_bill" in wants else -1,
-                    1 if "homeowner" in wants else 0,
-                    f",{','.join(wants['utility'].one_of)}," if "utility" in wants else "",
-                    int(opening(plan.hours, 1795539600 * 10**9, plan.zone).open),
-                    1 << 40 if cap is None else cap,
-                ),
-            )
-        self._db.execute("ANALYZE")
-
-    def decide(self, lead: Lead) -> str | None:
-        """As `Ours.decide`."""
-        fields: dict[str, Any] = lead.fields
-        code = fields["postal_code"]
-        found = self._db.execute(
-            "SELECT c.place, c.id FROM cover v JOIN contract c ON c.place = v.place"
-            " WHERE v.kind = ? AND v.key IN (?, ?, ?, ?, ?, '*') AND c.room > 0 AND c.open"
-            " AND c.score <= ? AND c.bill <= ? AND c.owner <= ? AND (c.utilities = '' OR instr(c.utilities, ?))"
-            " ORDER BY v.place LIMIT 1",
-            (
-                lead.lead_type,
-                code,
-                f"{code[:1]}*",
-                f"{code[:2]}*",
-                f"{code[:3]}*",
-                f"{code[:4]}*",
-                fields["credit_score"],
-                fields["monthly_bill"],
-                int(fields["homeowner"]),
-                f",{fields['utility']},",
-            ),
-        ).fetchone()
-        if found is None:
-            return None
-        self._db.execute("UPDATE contract SET room = room - 1 WHERE place = ?", (found[0],))
-        return str(found[1])
-
-
-def timed(decide: Decider, leads: list[bytes]) -> tuple[list[int], list[str | None]]:
+def timed(decide: Callable[[Lead], T], leads: list[bytes], before: Callable[[Lead], Any]) -> tuple[list[int], list[T]]:
     """Nanoseconds of each decision, and the winners. Each lead is read just before, untimed, as it is at intake."""
     took, winners = [], []
+    clock = time.perf_counter_ns
     for image in leads:
         lead = _READ.decode(image)
-        start = time.perf_counter_ns()
+        before(lead)
+        start = clock()
         winner = decide(lead)
-        took.append(time.perf_counter_ns() - start)
+        took.append(clock() - start)
         winners.append(winner)
     return took, winners
+
+
+class Bench:
+    """One market of leads, met by one decider after the other."""
+
+    def __init__(self, count: int, passes: int) -> None:
+        images = [msgspec.json.encode(lead) for lead in stream(2 * count)]
+        self.warm_up, self.leads = images[:count], images[count:]
+        self.passes = passes
+
+    def meet(
+        self, start: Callable[[], Decider], most: int | None = None, *, warm: bool = True
+    ) -> tuple[list[int], list[str | None]]:
+        """The quickest pass of each lead, and the winners, of a decider that is started anew for each pass."""
+        best: list[int] = []
+        winners: list[str | None] = []
+        for _ in range(self.passes):
+            decide = start()
+            before = getattr(decide, "__self__", None)
+            receive: Callable[[Lead], Any] = before.receive if isinstance(before, Ours) else _nothing
+            if warm:
+                timed(decide, self.warm_up, receive)
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+            took, winners = timed(decide, self.leads[:most], receive)
+            gc.enable()
+            gc.unfreeze()
+            best = took if not best else [min(pair) for pair in zip(best, took, strict=True)]
+        return best, winners
+
+
+def _nothing(_lead: Lead) -> None:
+    pass
 
 
 def figures(took: list[int]) -> dict[str, float]:
@@ -194,63 +178,45 @@ def rss_mb() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-def one_size(contracts: int, count: int) -> dict[str, Any]:
-    """All deciders over one market."""
+def beside_peers(bench: Bench, contracts: int, wanted: set[str]) -> dict[str, Any]:
+    """All deciders over one market, its tiers ordered by price."""
     terms = market(contracts)
-    leads = [msgspec.json.encode(lead) for lead in stream(2 * count)]
     before = rss_mb()
     start = time.perf_counter()
     book = compile_book(terms)
-    compiled_s = time.perf_counter() - start
     ours = Ours(book)
+    compiled_s = time.perf_counter() - start
     memory = rss_mb() - before
-    gc.freeze()
-    warm_up, leads = leads[:count], leads[count:]
-    timed(ours.decide, warm_up)  # everybody meets the same leads, so that caps stand alike
-    took, winners = timed(ours.decide, leads)
+    took, winners = bench.meet(lambda: Ours(book).decide)
     rows: dict[str, Any] = {"lead-router": figures(took)}
-    candidates = _candidates(book, warm_up, leads)
-    peers: list[tuple[str, Decider, int]] = [("sqlite", _warm(Sqlite(book).decide, warm_up), count)]
-    for name, judge in (("zen-engine", zen(book)), ("rule-engine", rule_engine(book))):
-        if judge is not None:
-            peers.append((name, Fed(judge, candidates).decide, count))
-    if contracts <= NAIVE_MAX:
-        some = max(200, 2_000_000 // contracts)
-        peers.append(("naive loop", _warm(Naive(book).decide, warm_up if contracts <= 1000 else []), some))
-    for name, decide, most in peers:
-        some_leads = leads[:most]
-        took, theirs = timed(decide, some_leads)
-        if name != "naive loop" or contracts <= 1000:
+    candidates = {lead.lead_id: ours.covering(lead) for lead in map(_READ.decode, [*bench.warm_up, *bench.leads])}
+    slow = SLOW_LEADS.get(contracts, 1000)
+    for name, started, most in (
+        ("sqlite", sqlite(book), slow if contracts > 10_000 else None),
+        ("zen-engine", fed(zen(book), book, candidates), None),
+        ("rule-engine", fed(rule_engine(book), book, candidates), slow if contracts > 10_000 else None),
+        ("naive loop", naive(book), slow),
+    ):
+        if started is None or (wanted and name not in wanted):
+            continue
+        compared = name != "naive loop" or contracts <= NAIVE_COMPARED_MAX
+        took, theirs = bench.meet(started, most, warm=compared)
+        if compared:
             _same(name, theirs, winners)
         rows[name] = figures(took)
     for row in rows.values():
         row["times_ours"] = round(row["mean_us"] / rows["lead-router"]["mean_us"], 1)
+    many = sorted(map(len, candidates.values()))
     return {
         "contracts": contracts,
-        "leads": count,
+        "leads": len(bench.leads),
         "sold": sum(winner is not None for winner in winners),
         "compile_s": round(compiled_s, 2),
         "memory_mb": round(memory, 1),
-        "most_candidates": max(map(len, candidates.values())),
+        "candidates_p50": many[len(many) // 2],
+        "candidates_most": many[-1],
         "deciders": rows,
     }
-
-
-def _candidates(book: Book, warm_up: list[bytes], leads: list[bytes]) -> dict[str, list[str]]:
-    """What each lead's candidates are when its turn comes, from a second router that meets the same leads."""
-    other = Ours(book)
-    timed(other.decide, warm_up)
-    found = {}
-    for image in leads:
-        lead = _READ.decode(image)
-        found[lead.lead_id] = other.candidates(lead)
-        other.decide(lead)
-    return found
-
-
-def _warm(decide: Decider, leads: list[bytes]) -> Decider:
-    timed(decide, leads)
-    return decide
 
 
 def _same(name: str, theirs: list[str | None], ours: list[str | None]) -> None:
@@ -259,29 +225,80 @@ def _same(name: str, theirs: list[str | None], ours: list[str | None]) -> None:
             raise SystemExit(f"{name} decides otherwise on lead {place}: {their} instead of {our}")
 
 
+def ways(bench: Bench, contracts: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ours alone, in the ways a market can be: methods that are and are not stateful, caps that are full."""
+    methods: tuple[Method, ...] = ("price", "priority", "weighted", "percentage", "round_robin")
+    for method in methods:
+        book = compile_book(market(contracts, method=method))
+        for full in (False, True) if method in ("price", "priority") else (False,):
+
+            def start(book: Book = book, full: bool = full) -> Decider:
+                ours = Ours(book)
+                if full:
+                    ours.fill_half()
+                return ours.decide
+
+            took, _ = bench.meet(start)
+            row = figures(took)
+            row["p99_over_p50"] = round(row["p99_us"] / row["p50_us"], 2)
+            row["worst_over_p50"] = round(row["worst_us"] / row["p50_us"], 2)
+            if method == "price":
+                row["record_share"] = round(_recording(bench, start()) / row["mean_us"], 3)
+            yield f"{method}{', half the caps full' if full else ''}", row
+
+
+def _recording(bench: Bench, decide: Decider) -> float:
+    """Microseconds that recording why takes of a decision, mean."""
+    ours: Ours = decide.__self__  # type: ignore[attr-defined]
+    timed(decide, bench.warm_up, ours.receive)
+    best = []
+    for image in bench.leads[:2000]:
+        lead = _READ.decode(image)
+        record = ours.record(lead)
+        best.append(min(timed(record, [image], _nothing)[0][0] for _ in range(bench.passes)))
+    return sum(best) / len(best) / 1000
+
+
+def _print(result: dict[str, Any]) -> None:
+    print(
+        f"\n{result['contracts']:,} contracts: {result['sold']:,} of {result['leads']:,} leads sold; compiled in "
+        f"{result['compile_s']} s; {result['memory_mb']} MB; {result['candidates_p50']} contracts cover a lead, "
+        f"at most {result['candidates_most']}"
+    )
+    print(f"{'':28}{'mean us':>10}{'p50':>9}{'p99':>10}{'worst':>11}{'per second':>13}{'x ours':>9}")
+    for name, row in result["deciders"].items():
+        print(
+            f"{name:28}{row['mean_us']:>10}{row['p50_us']:>9}{row['p99_us']:>10}{row['worst_us']:>11}"
+            f"{row['per_second']:>13,}{row['times_ours']:>9}"
+        )
+    if result["ways"]:
+        print(f"{'  ours, by':28}{'mean us':>10}{'p50':>9}{'p99':>10}{'worst':>11}{'p99/p50':>13}{'record':>9}")
+    for name, row in result["ways"].items():
+        print(
+            f"  {name:26}{row['mean_us']:>10}{row['p50_us']:>9}{row['p99_us']:>10}{row['worst_us']:>11}"
+            f"{row['p99_over_p50']:>13}{row.get('record_share', ''):>9}"
+        )
+    sys.stdout.flush()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run and print; `--json` writes the figures too."""
-    options = argparse.ArgumentParser(description="Decisions per second, beside a naive loop and SQLite in one run.")
-    options.add_argument("--sizes", default="100,1000,10000", help="numbers of contracts (default: %(default)s)")
-    options.add_argument("--leads", type=int, default=20_000, help="leads per size (default: %(default)s)")
+    options = argparse.ArgumentParser(description="Decisions per second, beside other deciders in one run.")
+    options.add_argument("--sizes", default="100,1000,10000,100000", help="numbers of contracts (default: %(default)s)")
+    options.add_argument("--leads", type=int, default=10_000, help="leads per size (default: %(default)s)")
+    options.add_argument("--passes", type=int, default=3, help="times everybody meets them (default: %(default)s)")
+    options.add_argument("--peers", default="", help="only these of them, by name, with commas between")
+    options.add_argument("--no-ways", action="store_true", help="leave out ours by method and with full caps")
     options.add_argument("--json", type=Path, help="write the figures to this file too")
     options.add_argument("--svg", type=Path, help="draw them into this file")
     asked = options.parse_args(argv)
+    bench = Bench(asked.leads, asked.passes)
     results = []
     for size in map(int, asked.sizes.split(",")):
-        result = one_size(size, asked.leads)
+        result = beside_peers(bench, size, set(filter(None, asked.peers.split(","))))
+        result["ways"] = {} if asked.no_ways else dict(ways(bench, size))
         results.append(result)
-        print(
-            f"\n{size:,} contracts: {result['sold']:,} of {result['leads']:,} leads sold; compiled in "
-            f"{result['compile_s']} s; {result['memory_mb']} MB; at most {result['most_candidates']} candidates a lead"
-        )
-        print(f"{'':14}{'mean us':>10}{'p50':>9}{'p99':>10}{'worst':>11}{'per second':>13}{'x ours':>9}")
-        for name, row in result["deciders"].items():
-            print(
-                f"{name:14}{row['mean_us']:>10}{row['p50_us']:>9}{row['p99_us']:>10}{row['worst_us']:>11}"
-                f"{row['per_second']:>13,}{row['times_ours']:>9}"
-            )
-        sys.stdout.flush()
+        _print(result)
     if asked.json:
         asked.json.parent.mkdir(parents=True, exist_ok=True)
         asked.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ Thresholds are sorted and bisected, picks are looked up by value; what cannot be
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from router.core.calendar import Calendar, Frame
@@ -27,12 +27,14 @@ from router.core.rules.static import (
 )
 from router.model.lead import Lead, Value
 from router.terms.book import Book, ContractPlan
+from router.terms.geography import us
 from router.terms.schema import Criterion, FieldRule, Method
 
 DYNAMIC: Final[frozenset[Method]] = frozenset({"weighted", "percentage", "round_robin", "distance"})
 #: Shares are parts of it.
 MILLION: Final = 1_000_000
-_COVER_CACHE_BYTES: Final = 16 * 1024 * 1024
+_FIVE_DIGITS: Final = 100_000
+_MERGED_BYTES_MAX: Final = 16 * 1024 * 1024
 #: So many bits are quicker set one by one than through a buffer.
 _FEW: Final = 24
 
@@ -210,9 +212,14 @@ class ConsentTests:
 
 
 class CoverIndex:
-    """Postal code -> the contracts that cover it, in one country. Codes merge lazily into a bounded memory."""
+    """Postal code -> the contracts that cover it, in one country.
 
-    def __init__(self, size: int) -> None:
+    Codes are merged to masks when they are first asked for, or all of them beforehand where that fits: neighbours are
+    mostly covered by the same contracts, and share a mask. What is merged is bounded; over that it is forgotten.
+    """
+
+    def __init__(self, size: int, codes: Collection[str]) -> None:
+        """`codes` are those of a country whose codes are five digits; without them each is worked out when asked."""
         self._size = size
         self._everywhere: list[int] = []
         self._raw: tuple[dict[str, list[int]], ...] = ({}, {}, {}, {})
@@ -224,8 +231,15 @@ class CoverIndex:
         self._lengths: list[int] = []
         self._excludes = False
         self.everywhere = 0
-        self._known: dict[str, int] = {}
-        self._known_max = max(1024, _COVER_CACHE_BYTES // (size // 8 + 64))
+        self._numbered: Final = codes
+        self._merged_max: Final = _MERGED_BYTES_MAX // (size // 7 + 36)
+        self._forget()
+
+    def _forget(self) -> None:
+        #: Code as a number -> number of its mask; 0: not merged yet.
+        self._mask_of = array("I", bytes(4 * _FIVE_DIGITS if self._numbered else 0))
+        self._masks: list[int] = [0]
+        self._numbers: dict[int, int] = {}
 
     def add(self, plan: ContractPlan, rank: int) -> None:
         """Take a contract's coverage in."""
@@ -251,6 +265,10 @@ class CoverIndex:
         self._out_prefix_masks = {key: _mask(ranks, self._size) for key, ranks in out_prefixes.items()}
         self._lengths = sorted({len(key) for key in prefixes})
         self._excludes = bool(out_codes or out_prefixes)
+        for code in self._numbered:
+            self.covering(code)
+            if len(self._masks) >= self._merged_max:
+                break
 
     def _packed(self, table: dict[str, list[int]]) -> dict[str, bytes]:
         """The ranks of each code as two bytes each: most of what an index weighs."""
@@ -270,12 +288,22 @@ class CoverIndex:
 
     def covering(self, code: str) -> int:
         """The contracts that cover a canonical postal code."""
-        known = self._known.get(code)
-        if known is None:
-            if len(self._known) >= self._known_max:
-                self._known.clear()
-            known = self._known[code] = self._merge(code)
-        return known
+        if not self._numbered:
+            return self._merge(code)
+        place = int(code)
+        number = self._mask_of[place]
+        return self._masks[number] if number else self._learn(code, place)
+
+    def _learn(self, code: str, place: int) -> int:
+        mask = self._merge(code)
+        number = self._numbers.get(mask)
+        if number is None:
+            if len(self._masks) > self._merged_max:
+                self._forget()
+            number = self._numbers[mask] = len(self._masks)
+            self._masks.append(mask)
+        self._mask_of[place] = number
+        return self._masks[number]
 
     def _merge(self, code: str) -> int:
         covered = self.everywhere | self._ranks(self._codes.get(code))
@@ -380,8 +408,7 @@ class Board:
         required: list[tuple[str, int]] = []
         for rank, plan in enumerate(self.plans):
             bit = 1 << rank
-            country = plan.coverage.country
-            self._covers.setdefault(country, CoverIndex(self.size)).add(plan, rank)
+            self._cover_index(plan.coverage.country).add(plan, rank)
             required += [(name, rank) for name in plan.terms.fields.required]
             self._consent.add(plan, bit)
             self._age(plan, bit)
@@ -404,6 +431,12 @@ class Board:
         self.aged = self._max_age.all | self._within.all
         self._slow_mask = _mask(self.slow, self.size)
         self._sources: dict[str, int] = {}
+
+    def _cover_index(self, country: str) -> CoverIndex:
+        found = self._covers.get(country)
+        if found is None:
+            found = self._covers[country] = CoverIndex(self.size, us().codes if country == "US" else ())
+        return found
 
     def _age(self, plan: ContractPlan, bit: int) -> None:
         sla = plan.terms.sla
