@@ -262,7 +262,14 @@ class State(Struct):
             entry.at_ns, fact.delivery_id, fact.contract_id, fact.buyer_id, fact.price,
         )  # fmt: skip
         self.held[delivery_id] = Held(
-            fact.lead_id, contract_id, buyer_id, at_ns, price, fact.day, fact.rate_interval_ns, fact.test,
+            fact.lead_id,
+            contract_id,
+            buyer_id,
+            at_ns,
+            price,
+            fact.day,
+            fact.rate_interval_ns,
+            fact.test,
             guarded=fact.guarded,
         )
         lead = self.open.get(fact.lead_id)

@@ -14,6 +14,7 @@ from router.alerts import Alert
 from router.core.state import Held
 from router.model.facts import (
     AnyFact,
+    Contracts,
     Decided,
     Entry,
     GuardFact,
@@ -198,9 +199,9 @@ def as_json(event: Event) -> dict[str, Any]:
     return {"at": format_instant(event.at_ns), **_DATA[type(event.fact)](event.fact, event.about)}
 
 
-def _count(contracts: tuple[str, ...] | str) -> int:
-    """How many contracts are named: ids, or one mask."""
-    return int(contracts, 16).bit_count() if isinstance(contracts, str) else len(contracts)
+def _count(contracts: Contracts) -> int:
+    """How many contracts are meant: by one mask, or by their ids."""
+    return int.from_bytes(contracts, "big").bit_count() if isinstance(contracts, bytes) else len(contracts)
 
 
 def _decision(fact: Decided, winners: tuple[str, ...]) -> dict[str, Any]:
