@@ -41,7 +41,7 @@ async def test_a_decision_and_its_outcome() -> None:
     assert listener is not None
     feed.take(
         [
-            entry(Decided(lead_id="l", terms_version="v", ranking=("c", "e"), blocked={"cap_reached": "ff"})),
+            entry(Decided(lead_id="l", terms_version="v", ranking=("c", "e"), blocked={"cap_reached": b"\xff"})),
             entry(reserved()),
             entry(Queued(lead_id="other")),
         ]
