@@ -90,7 +90,7 @@ class _Run:
         if twin is not None:
             return
         choice, standings = self._choose(lead, moment)
-        self._apply(decided_fact(choice, self._state, lead), moment)
+        self._apply(decided_fact(choice, standings, lead), moment)
         self.winners[lead.lead_id] = tuple(self._take(lead, standings, rank, moment) for rank in choice.winners)
         self._state.open.pop(lead.lead_id, None)
 
