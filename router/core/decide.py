@@ -12,7 +12,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from router.core.calendar import Window
 from router.core.index import DYNAMIC, MILLION, Board, bits
 from router.core.rules.finding import Finding
 from router.core.rules.history import dedup_rule
@@ -21,12 +20,11 @@ from router.core.rules.static import Mode
 from router.core.rules.throttle import throttle_rule, throttles
 from router.core.standings import Standings
 from router.core.state import Rotation, Seen, State
-from router.core.usage import Usage
 from router.model.codes import REFUSAL_CODES
 from router.model.decision import Claim
 from router.model.facts import Contracts, Decided, Reserved, Turn
 from router.model.lead import Lead
-from router.terms.book import CapPlan, ContractPlan
+from router.terms.book import ContractPlan
 from router.terms.geography import miles_between, us
 from router.terms.schema import Method
 
@@ -95,10 +93,11 @@ def choose(
                 refused = stopped & mask
                 if refused:
                     blocked[code] = refused
-        if left & board.aged:
+        rare = left & board.rare
+        if rare & board.aged:
             for code, refused in board.ageing(lead, moment.at_ns, released_at_ns):
                 _first_said(blocked, code, left & refused)
-        if left & board.deduped and not lead.test:
+        if rare & board.deduped and not lead.test:
             twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
             for rank in bits(_first_said(blocked, "duplicate", sum(1 << rank for rank in twice))):
                 _tell(board, rank, twice[rank], details)
@@ -322,21 +321,19 @@ def reserve(
     `place` is its place in the ranking, from 0. The caller applies the fact before it yields.
     """
     plan = board.plans[rank]
-    price = board.prices[rank]
-    at_ns, steady_ns, calendar = moment
-    frame = board.frame(rank, at_ns, calendar)
-    if lead.test:
-        claims: tuple[Claim, ...] = ()
-        rate_interval_ns = 0
-    else:
-        usage = state.usage
-        claims = tuple(
-            [
-                _claim(cap, cap_window(cap, plan, moment) if window is None else window, usage.get(cap.owner), price)
-                for cap, window in zip(plan.caps, frame.windows, strict=True)
-            ]
-        )
-        rate_interval_ns = plan.rate.interval_ns if plan.rate is not None else 0
+    price, at_ns, test = board.prices[rank], moment.at_ns, lead.test
+    frame = board.frame(rank, at_ns, moment.calendar)
+    claims: list[Claim] = []
+    windows = iter(frame.windows)
+    for cap in () if test else plan.caps:
+        window = next(windows) or cap_window(cap, plan, moment)
+        owner, limit, usage = cap.owner, cap.limit, state.usage.get(cap.owner)
+        used = 0 if usage is None else cap_used(cap, usage, window)
+        if limit is not None:
+            claims.append(Claim(owner, cap.id, window.key, used + 1, limit))
+        elif cap.spend is not None:
+            claims.append(Claim(owner, cap.id, window.key, used + price, cap.spend))
+    rate = plan.rate
     return Reserved(
         delivery_id=delivery_id,
         lead_id=lead.lead_id,
@@ -347,20 +344,12 @@ def reserve(
         rank=place,
         price=price,
         day=frame.day,
-        steady_ns=steady_ns,
-        rate_interval_ns=rate_interval_ns,
-        claims=claims,
+        steady_ns=moment.steady_ns,
+        rate_interval_ns=0 if rate is None or test else rate.interval_ns,
+        claims=tuple(claims),
         guarded=bool(plan.guards),
-        test=lead.test,
+        test=test,
     )
-
-
-def _claim(cap: CapPlan, window: Window, usage: Usage | None, price: int) -> Claim:
-    used = 0 if usage is None else cap_used(cap, usage, window)
-    if cap.limit is not None:
-        return Claim(cap.owner, cap.id, window.key, used + 1, cap.limit)
-    assert cap.spend is not None
-    return Claim(cap.owner, cap.id, window.key, used + price, cap.spend)
 
 
 def recheck(

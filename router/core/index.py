@@ -429,6 +429,7 @@ class Board:
         for index in self._covers.values():
             index.seal()
         self.aged = self._max_age.all | self._within.all
+        self.rare = self.aged | self.deduped  # whom a lead's age or its consumer's past may refuse
         self._slow_mask = _mask(self.slow, self.size)
         self._sources: dict[str, int] = {}
 

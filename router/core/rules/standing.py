@@ -6,7 +6,9 @@ it: every refusal says until when it surely holds, every pass until when it may.
 
 from collections.abc import Callable, Iterator
 from datetime import date
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from router.core.calendar import (
     FOREVER,
@@ -32,7 +34,7 @@ _NOTHING: Final = Usage()
 _NO_ANSWERS: Final = Answers()
 
 
-class Moment(NamedTuple):
+class Moment(Struct, frozen=True, gc=False):
     """When a question is asked. `at_ns` is the wall clock, `steady_ns` a clock that never steps; both nanoseconds."""
 
     at_ns: int
