@@ -317,6 +317,28 @@ class CoverIndex:
         return covered ^ (covered & out)
 
 
+def price_in(plan: ContractPlan, mode: Mode) -> int:
+    """What a copy sold in a mode is billed at, minor units."""
+    return plan.exclusive_price if mode == "exclusive" else plan.price
+
+
+def _static_key(plan: ContractPlan, method: Method | None, mode: Mode) -> int:
+    if method == "price":
+        return -price_in(plan, mode)
+    return plan.terms.priority if method == "priority" else 0
+
+
+def by_rank(book: Book, lead_type: str, mode: Mode) -> tuple[ContractPlan, ...]:
+    """The contracts of a lead type as one mode sells them, the best last: each one's place is its bit."""
+
+    def rank(plan: ContractPlan) -> tuple[int, int, int, str]:
+        tier = plan.tier
+        secondary = 0 if tier.method in DYNAMIC else _static_key(plan, tier.secondary, mode)
+        return tier.index, _static_key(plan, tier.method, mode), secondary, plan.id
+
+    return tuple(sorted(book.by_type[lead_type], key=rank, reverse=True))
+
+
 class Board:
     """One lead type as one mode sells it: the bit space, the static tables, the rank order."""
 
@@ -324,8 +346,7 @@ class Board:
         self.book = book
         self.lead_type = lead_type
         self.mode: Mode = mode
-        plans = sorted(book.by_type[lead_type], key=self._static_rank, reverse=True)
-        self.plans: tuple[ContractPlan, ...] = tuple(plans)  # by bit
+        self.plans = plans = by_rank(book, lead_type, mode)
         self.ids = tuple(plan.id for plan in plans)
         self.size = len(plans)
         self.all = (1 << self.size) - 1
@@ -349,18 +370,11 @@ class Board:
 
     def price(self, plan: ContractPlan) -> int:
         """What a copy sold on this board is billed at, minor units."""
-        return plan.exclusive_price if self.mode == "exclusive" else plan.price
+        return price_in(plan, self.mode)
 
     def static_key(self, plan: ContractPlan, method: Method | None) -> int:
         """A static method's sort key (smaller is better); 0 for methods that depend on state or lead."""
-        if method == "price":
-            return -self.price(plan)
-        return plan.terms.priority if method == "priority" else 0
-
-    def _static_rank(self, plan: ContractPlan) -> tuple[int, int, int, str]:
-        tier = plan.tier
-        secondary = 0 if tier.method in DYNAMIC else self.static_key(plan, tier.secondary)
-        return tier.index, self.static_key(plan, tier.method), secondary, plan.id
+        return _static_key(plan, method, self.mode)
 
     def _runs(self) -> list[int]:
         """For each bit the mask of the contracts it is ordered among by state or lead; 0 where the bits say it all."""

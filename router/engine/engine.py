@@ -27,7 +27,7 @@ from router.model.facts import AnyFact, Attempted, Ended, Idempotency, Received,
 from router.model.lead import Lead
 from router.model.times import NS_S
 from router.terms.book import Book
-from router.terms.compile import rate_plan
+from router.terms.compile import rate_plan, revive
 from router.transport import Transport
 
 RECENT_VIEWS_MAX: Final = 20_000
@@ -117,8 +117,16 @@ class Engine:
         Raises what `Ledger.open` raises.
         """
         await self.journal.open()
+        await self._recall_orders()
         self.started = True
         self._take_up()
+
+    async def _recall_orders(self) -> None:
+        """Leads that were ranked under other terms than these go on in that order."""
+        for version in sorted(self.seller.unknown_orders()):
+            stored = await self.ledger.terms(version)
+            if stored is not None:
+                self.seller.recall_orders(await asyncio.to_thread(revive, stored))
 
     def _take_up(self) -> None:
         """After a start or a fold: in-flight deliveries of the last life become doubts, open leads go on."""

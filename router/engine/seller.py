@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from router.core.calendar import FOREVER
-from router.core.decide import Choice, choose, decided_fact, recheck, reserve
+from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve
+from router.core.index import by_rank
 from router.core.rules.standing import Moment
 from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
@@ -24,6 +25,7 @@ from router.engine.waiting import Waiter, WaitingRoom
 from router.model.codes import MOMENTARY
 from router.model.facts import Ended, Queued, Reopened
 from router.model.lead import Lead
+from router.terms.book import Book
 from router.terms.schema import Payout, Sell
 
 ORDERS_KEPT: Final = 8
@@ -291,13 +293,28 @@ class Seller:
         return tuple(order[rank] for rank in range(len(order) - 1, -1, -1) if mask >> rank & 1)
 
     def remember_orders(self) -> None:
-        """The rank order of these terms, so that a ranking recorded as a mask can be walked after a reload."""
+        """The rank order of these terms, so that a ranking recorded as a mask can be walked after a reload.
+
+        Those of the last few terms are kept, and those that a lead still refers to.
+        """
         for (kind, mode), standings in self._journal.live.standings.items():
-            self._orders[self._journal.book.version, kind, mode] = tuple(plan.id for plan in standings.board.plans)
-        versions = list(dict.fromkeys(version for version, _, _ in self._orders))
-        for version in versions[:-ORDERS_KEPT]:
-            for key in [key for key in self._orders if key[0] == version]:
-                del self._orders[key]
+            self._orders[self._journal.book.version, kind, mode] = standings.board.ids
+        kept = {*list(dict.fromkeys(version for version, _, _ in self._orders))[-ORDERS_KEPT:], *self._referred()}
+        self._orders = {key: order for key, order in self._orders.items() if key[0] in kept}
+
+    def _referred(self) -> set[str]:
+        """The terms under which leads that may go on were ranked by mask."""
+        return {lead.terms_version for lead in self._journal.state.open.values() if isinstance(lead.ranking, bytes)}
+
+    def unknown_orders(self) -> set[str]:
+        """The terms versions by which an open lead was ranked and of which the order is not known in this process."""
+        return self._referred() - {version for version, _, _ in self._orders} - {""}
+
+    def recall_orders(self, book: Book) -> None:
+        """The rank order of terms that were in force before this process began."""
+        for kind, lead_type in book.lead_types.items():
+            for mode in MODES[lead_type.sell.mode]:
+                self._orders[book.version, kind, mode] = tuple(plan.id for plan in by_rank(book, kind, mode))
 
     def reopen(self, fact: Reopened, lead: Lead) -> "asyncio.Future[int]":
         """Run an ended lead again; the caller has seen that nothing of it is in flight or in doubt."""

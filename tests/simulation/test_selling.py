@@ -344,6 +344,26 @@ def test_an_operator_resolves_a_doubt_once() -> None:
     assert world.buyers.asked() == ["first", "second"]
 
 
+def test_a_ranking_is_walked_after_a_restart_under_other_terms() -> None:
+    """The next in rank is the next in the order of then, although the process knows only the terms of now."""
+    contracts = {name: factory.contract(name, price=price) for name, price in (("first", "30.00"), ("second", "20.00"))}
+    other = factory.buyer("third", factory.contract("third", price="10.00"))
+    before = factory.book(*(factory.buyer(name, tree) for name, tree in contracts.items()), other)
+    contracts["second"]["price"] = "5.00"
+    after = factory.book(*(factory.buyer(name, tree) for name, tree in contracts.items()), other)
+    world = RouterWorld(before, by_buyer(first=HANG, second=ACCEPTED, third=ACCEPTED))
+
+    async def story(w: RouterWorld) -> None:
+        assert (await w.sell(factory.lead())).status == "in_doubt"
+        w.book = after
+        await w.restart()
+        await w.engine.resolve(facts(w, Reserved)[0].delivery_id, "rejected", by="operator:alice")
+        assert (await w.engine.settled("lead-1", 60)).status == "sold"
+
+    world.play(story)
+    assert world.buyers.asked() == ["first", "second"]
+
+
 def test_a_doubt_resolves_itself_where_the_endpoint_says_so() -> None:
     """After `in_doubt_after` the doubt becomes what `in_doubt_resolves` says, even across a restart."""
     world = RouterWorld(
