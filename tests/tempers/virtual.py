@@ -14,7 +14,7 @@ from router.demo.reading import fields_of, postal_code_of, presented
 from router.demo.tempers import TEMPERS, Act, Request
 from router.demo.voices import VOICES
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
-from router.model.times import NS_S
+from router.model.times import NS_MS, NS_S
 from router.transport.client import BODY_MAX
 from tests.simulation.clockwork import VirtualLoop
 
@@ -60,28 +60,34 @@ def _response(act: Act, *, endless: bool = False) -> HttpResponse:
 class VirtualFarm:
     """Plays all buyers of a `RouterWorld`: each lane is one, with a course of tempers and a memory."""
 
-    def __init__(self, courses_of: Mapping[str, Course]) -> None:
-        """`courses_of`: a buyer's id to its course."""
+    def __init__(self, courses_of: Mapping[str, Course] | None = None) -> None:
+        """`courses_of`: a buyer's id to its course; without one, `meet` says the temper each time."""
         self.received: list[Received] = []
-        self._courses = courses_of
+        self._courses = courses_of or {}
         self._memories: dict[str, Memory] = {}
         self.loop: VirtualLoop
 
     def script(self, lane: str, request: HttpRequest, _number: int) -> tuple[float, Answer]:
         """As `RouterWorld` asks for it."""
-        course, memory = self._courses[lane], self._memories.setdefault(lane, Memory())
+        return self._meet(lane, self._courses[lane], request)
+
+    def meet(self, lane: str, temper: str, request: HttpRequest) -> tuple[float, Answer]:
+        """A request that meets a buyer in this temper."""
+        return self._meet(lane, Course(temper=temper), request)
+
+    def _meet(self, lane: str, course: Course, request: HttpRequest) -> tuple[float, Answer]:
+        memory = self._memories.setdefault(lane, Memory())
         now_ns = round(self.loop.time() * NS_S)
         turn = memory.next_turn(course, now_ns)
         delivery_id = dict(request.headers)["Idempotency-Key"]
         postal_code = postal_code_of(fields_of("json", [], request.body))
         temper = memory.temper(course, postal_code=postal_code, turn=turn, now_ns=now_ns)
-        own = [(name, text) for name, text in request.headers if name == "Authorization"]
         asked = Request(
             postal_code=postal_code,
             voice=VOICES["json"],
             turn=turn,
             seen=memory.met(delivery_id),
-            echo=presented(own, ""),
+            echo=presented([pair for pair in request.headers if pair[0] == "Authorization"], ""),
         )
         act = TEMPERS[temper][1](asked)
         seconds, answer = answer_of(act, request.timeout_ns / NS_S)
@@ -96,7 +102,7 @@ class VirtualFarm:
                 status=act.status if isinstance(answer, HttpResponse) else None,
                 told=isinstance(answer, HttpResponse),
                 read=act.manner != "reset_before",
-                at_ms=now_ns // 1_000_000,
+                at_ms=now_ns // NS_MS,
             )
         )
         return seconds, answer
