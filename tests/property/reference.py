@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from router.model.lead import Lead
-from router.terms.schema import Buyer, Cap, Contract, Terms
+from router.terms.schema import Buyer, Cap, Contract, Schedule, Terms
 
 S = 1_000_000_000
 ROLLING = {"minute": 60 * S, "hour": 3600 * S, "day": 86400 * S, "week": 7 * 86400 * S, "month": 30 * 86400 * S}
@@ -206,7 +206,7 @@ class Reference:
             days = [cap.limit for cap in daily if cap.limit is not None]
             limits = [*days, *([] if ramp is None else [ramp])]
             if limits:
-                minutes = open_minutes(one, day_of(self.now, self.zone(buyer)), self.zone(buyer))
+                minutes = open_minutes(one.schedule, day_of(self.now, self.zone(buyer)), self.zone(buyer))
                 elapsed = sum(min(max(self.now - start, 0), 60 * S) for start in minutes)
                 whole = 60 * S * len(minutes)
                 found += ["paced"] * (not whole or len(today) + 1 > -(-min(limits) * elapsed // whole))
@@ -247,7 +247,7 @@ class Reference:
         return ZoneInfo(buyer.time_zone or self.terms.router.defaults.time_zone)
 
     def _open(self, buyer: Buyer, one: Contract, at: int) -> bool:
-        return one.schedule is None or is_open(one, at, self.zone(buyer))
+        return one.schedule is None or is_open(one.schedule, at, self.zone(buyer))
 
     # -- ranking ---------------------------------------------------------------------------------
 
@@ -444,7 +444,9 @@ def wall(at: int, zone: ZoneInfo) -> datetime:
 @lru_cache(maxsize=65536)
 def day_of(at: int, zone: ZoneInfo) -> date:
     """The local day of an instant: its date, or the later one that the clocks had reached before they went back."""
-    return max(wall(at - back * 900 * S, zone).date() for back in range(13))
+    now = wall(at, zone)
+    early = now.hour < 20  # clocks go back by three hours at most
+    return now.date() if early else max(wall(at - back * 900 * S, zone).date() for back in range(13))
 
 
 def window_of(per: str, at: int, zone: ZoneInfo) -> Any:
@@ -456,13 +458,12 @@ def window_of(per: str, at: int, zone: ZoneInfo) -> Any:
     return {"day": day, "week": day.isocalendar()[:2], "month": (day.year, day.month)}[per]
 
 
-def is_open(one: Contract, at: int, zone: ZoneInfo) -> bool:
+def is_open(schedule: Schedule, at: int, zone: ZoneInfo) -> bool:
     """Whether the schedule is open at an instant, by the clock on the wall."""
-    assert one.schedule is not None
     now, day = wall(at, zone), day_of(at, zone)
-    minute = now.hour * 60 + now.minute + (1440 if now.date() > day else 0)
-    return day.isoformat() not in one.schedule.closed_dates and any(
-        low <= minute < high for entry in one.schedule.open for low, high in spans(entry, day.weekday())
+    minute = now.hour * 60 + now.minute - 1440 * (now.date() < day)
+    return day.isoformat() not in schedule.closed_dates and any(
+        low <= minute < high for entry in schedule.open for low, high in spans(entry, day.weekday())
     )
 
 
@@ -478,13 +479,8 @@ def spans(entry: str, weekday: int) -> list[tuple[int, int]]:
 
 
 @lru_cache(maxsize=4096)
-def _open_minutes(schedule: Any, day: date, zone: ZoneInfo) -> tuple[int, ...]:
+def open_minutes(schedule: Schedule | None, day: date, zone: ZoneInfo) -> tuple[int, ...]:
+    """The start of every minute that is open on a local day."""
     noon = int(datetime(day.year, day.month, day.day, 12, tzinfo=zone).timestamp()) * S
     minutes = (noon + each * 60 * S for each in range(-15 * 60, 15 * 60))
-    one = type("Only", (), {"schedule": schedule})
-    return tuple(at for at in minutes if day_of(at, zone) == day and (schedule is None or is_open(one, at, zone)))  # type: ignore[arg-type]
-
-
-def open_minutes(one: Contract, day: date, zone: ZoneInfo) -> tuple[int, ...]:
-    """The start of every minute that is open on a local day."""
-    return _open_minutes(one.schedule, day, zone)
+    return tuple(at for at in minutes if day_of(at, zone) == day and (schedule is None or is_open(schedule, at, zone)))
