@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test nightly check format bench clean
 
 help: ## this list
 	@echo 'make TARGET [ARGS=...]'
@@ -19,6 +19,9 @@ demo: $(READY) ## the whole product on this machine: sample terms, buyers that a
 
 test: $(READY) ## every test
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+nightly: $(READY) ## the properties over ten thousand examples each, days of trouble over many seeds: hours
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m nightly $(ARGS)
 
 check: $(READY) ## format, lint, types, and that imports point one way
 	@$(BIN)/ruff format --check .

@@ -1,20 +1,44 @@
 """How all tests run: Hypothesis with the same examples every run, no verdict on how busy the machine is, and loops."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
+
+PROPERTIES = Path(__file__).parent / "property"
 
 settings.register_profile(
     "steady",
     deadline=None,  # a slow machine is no failure
     derandomize=True,  # a test that passed passes again; the nightly runs look further
     database=None,
-    suppress_health_check=[HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
-settings.load_profile("steady")
+settings.register_profile(
+    "nightly",
+    settings.get_profile("steady"),
+    derandomize=False,  # other examples every night
+    max_examples=int(os.environ.get("EXAMPLES", "10000")),
+    print_blob=True,  # what failed can be run again by @reproduce_failure
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`-m nightly` chooses the nightly profile, before any test module is read."""
+    settings.load_profile("nightly" if config.option.markexpr == "nightly" else "steady")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In a nightly run the properties take part, with the profile's number of examples."""
+    if not settings().derandomize:
+        for item in items:
+            if item.path.is_relative_to(PROPERTIES):
+                item.add_marker("nightly")
 
 
 def pytest_asyncio_loop_factories(

@@ -20,6 +20,7 @@ from router.core.rules.static import Mode
 from router.core.rules.throttle import throttle_rule, throttles
 from router.core.standings import Standings
 from router.core.state import Rotation, Seen, State
+from router.core.turns import claim
 from router.model.codes import REFUSAL_CODES
 from router.model.decision import Claim
 from router.model.facts import Contracts, Decided, Reserved, Turn
@@ -239,10 +240,10 @@ def _values(
     rotation = state.rotations.get(f"{board.lead_type}/{tier.name}")
     if rotation is None or rotation.roster != tier.roster:
         rotation = Rotation(tier.roster)
-    weights = board.weights
+    weights = board.weights[method]
     if method == "weighted":
-        credit = rotation.current.get
-        return [-credit(ids[rank], 0) - weights[rank] for rank in members]
+        credit, whole = rotation.current.get, sum([weights[rank] for rank in members])
+        return [-claim(credit(ids[rank], 0), weights[rank], whole) for rank in members]
     seen, sold = rotation.eligible.get, rotation.sold.get
     return [sold(ids[rank], 0) * MILLION - weights[rank] * (seen(ids[rank], 0) + 1) for rank in members]
 
@@ -259,22 +260,25 @@ def miles_to(plan: ContractPlan, lead: Lead) -> float:
 def _turns(board: Board, eligible: int, winners: list[int]) -> tuple[Turn, ...]:
     picked: dict[int, list[int]] = {}
     for rank in winners:
-        if board.plans[rank].tier.method in ("weighted", "percentage"):
+        if board.takes_turns(rank):
             picked.setdefault(board.runs[rank], []).append(rank)
-    return tuple(_turn(board, eligible & run, ranks) for run, ranks in picked.items())
+    return tuple(turn for run, ranks in picked.items() for turn in _turns_of(board, eligible & run, ranks))
 
 
-def _turn(board: Board, members: int, picked: list[int]) -> Turn:
-    ranks, ids, weights = [*bits(members)], board.ids, board.weights
+def _turns_of(board: Board, members: int, picked: list[int]) -> Iterator[Turn]:
+    ranks, ids = [*bits(members)], board.ids
     tier = board.plans[ranks[0]].tier
-    return Turn(
-        tier=tier.name,
-        method="weighted" if tier.method == "weighted" else "percentage",
-        members=tuple([ids[rank] for rank in ranks]),
-        weights=tuple([weights[rank] for rank in ranks]),
-        picked=tuple([ids[rank] for rank in picked]),
-        roster=tier.roster,
-    )
+    for method in dict.fromkeys((tier.method, tier.secondary)):
+        if method == "weighted" or method == "percentage":
+            weights = board.weights[method]
+            yield Turn(
+                tier=tier.name,
+                method=method,
+                members=tuple([ids[rank] for rank in ranks]),
+                weights=tuple([weights[rank] for rank in ranks]),
+                picked=tuple([ids[rank] for rank in picked]),
+                roster=tier.roster,
+            )
 
 
 # -- facts ---------------------------------------------------------------------------------------

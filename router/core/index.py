@@ -31,6 +31,7 @@ from router.terms.geography import us
 from router.terms.schema import Criterion, FieldRule, Method
 
 DYNAMIC: Final[frozenset[Method]] = frozenset({"weighted", "percentage", "round_robin", "distance"})
+TURNED: Final[frozenset[Method | None]] = frozenset({"weighted", "percentage"})
 #: Shares are parts of it.
 MILLION: Final = 1_000_000
 _FIVE_DIGITS: Final = 100_000
@@ -353,7 +354,11 @@ class Board:
         self.rank_of = {plan.id: rank for rank, plan in enumerate(plans)}
         self.width = (self.size + 7) >> 3  # bytes of a mask
         self.prices = tuple(self.price(plan) for plan in plans)
-        self.weights = tuple(_weight(plan) for plan in plans)
+        #: What a contract weighs in a tier's rotation, by its method: its weight, or its share in parts per million.
+        self.weights: dict[Method, tuple[int, ...]] = {
+            "weighted": tuple(plan.terms.weight for plan in plans),
+            "percentage": tuple(round((plan.terms.share or 0) * MILLION) for plan in plans),
+        }
         self._frames: list[Frame | None] = [None] * self.size
         self.runs = self._runs()
         self.dynamic = 0  # contracts that are ordered by state or lead
@@ -387,13 +392,15 @@ class Board:
                 groups.setdefault((tier.index, self.static_key(plan, tier.method)), []).append(rank)
         runs = [0] * self.size
         for ranks in groups.values():
-            mask = _mask(ranks, self.size) if len(ranks) > 1 or self._takes_turns(ranks[0]) else 0
+            mask = _mask(ranks, self.size) if len(ranks) > 1 or self.takes_turns(ranks[0]) else 0
             for rank in ranks:
                 runs[rank] = mask
         return runs
 
-    def _takes_turns(self, rank: int) -> bool:
-        return self.plans[rank].tier.method in ("weighted", "percentage")
+    def takes_turns(self, rank: int) -> bool:
+        """Whether a sale to this contract is a turn of its tier, which others of it then wait for."""
+        tier = self.plans[rank].tier
+        return not TURNED.isdisjoint((tier.method, tier.secondary))
 
     def frame(self, rank: int, at_ns: int, calendar: Calendar) -> Frame:
         """The calendar windows of a contract's caps now; remembered until one turns over."""
@@ -550,13 +557,6 @@ class Board:
             ),
             self.size,
         )
-
-
-def _weight(plan: ContractPlan) -> int:
-    """What a contract weighs in its tier's rotation: its weight, or its share in parts per million."""
-    if plan.tier.method == "percentage":
-        return round((plan.terms.share or 0) * MILLION)
-    return plan.terms.weight
 
 
 def _conjuncts(nodes: Iterable[Criterion]) -> Iterator[Criterion]:

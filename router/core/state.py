@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from router.core.outcomes import ACCEPTED, BREAKER, DECLINED, DOUBTFUL, UNMEASURED, Outcomes, Phase, Probe, bits_of
+from router.core.turns import take_turn
 from router.core.usage import Usage
 from router.model.codes import LeadStatus, Outcome
 from router.model.facts import (
@@ -50,7 +51,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 4
+FOLD_VERSION: Final = 6
 
 
 class Identity(Struct, frozen=True):
@@ -103,6 +104,7 @@ class Held(Struct):
     guarded: bool = False
     bits: int = DOUBTFUL  # what the last attempt said (see `core.outcomes`)
     took_us: int = UNMEASURED
+    counted: tuple[str, ...] = ()  # the rotations ("lead_type/tier#epoch") that count it as sold
 
 
 class OpenLead(Struct):
@@ -156,9 +158,13 @@ class Overpriced(Struct):
 
 
 class Rotation(Struct):
-    """Where a stateful tier stands. weighted: `current` credit; percentage: `eligible` and nothing else."""
+    """Where a stateful tier stands. weighted: `current` credit; percentage: `eligible` leads and `sold` ones.
+
+    Another `roster` begins another `epoch`, whose counts know nothing of what was sold before.
+    """
 
     roster: str
+    epoch: int = 0
     current: dict[str, int] = field(default_factory=dict)
     eligible: dict[str, int] = field(default_factory=dict)
     sold: dict[str, int] = field(default_factory=dict)
@@ -246,16 +252,12 @@ class State(Struct):
         place = f"{lead_type}/{turn.tier}"
         rotation = self.rotations.get(place)
         if rotation is None or rotation.roster != turn.roster:
-            rotation = self.rotations[place] = Rotation(turn.roster)
+            rotation = self.rotations[place] = Rotation(turn.roster, rotation.epoch + 1 if rotation else 0)
         if turn.method == "percentage":
             for member in turn.members:
                 rotation.eligible[member] = rotation.eligible.get(member, 0) + 1
             return
-        current = rotation.current
-        for member, weight in zip(turn.members, turn.weights, strict=True):
-            current[member] = current.get(member, 0) + weight * len(turn.picked)
-        for member in turn.picked:
-            current[member] -= sum(turn.weights)
+        take_turn(rotation.current, turn.members, turn.weights, turn.picked)
 
     def _reserved(self, entry: Entry, fact: Reserved) -> None:
         at_ns, delivery_id, contract_id, buyer_id, price = (
@@ -290,7 +292,7 @@ class State(Struct):
             tat = self.rate_tat.get(contract_id, 0)
             self.rate_tat[contract_id] = max(tat, fact.steady_ns) + fact.rate_interval_ns
         if self.rotations:
-            self._sold_in_tier(contract_id, 1)
+            self.held[delivery_id].counted = self._count_sold(contract_id)
         seen = self.seen.get(fact.lead_id)
         if seen is not None:
             seen.sent[delivery_id] = Sent(contract_id, buyer_id, at_ns)
@@ -394,7 +396,9 @@ class State(Struct):
             self._usage(owner).remove(held.at_ns, held.price)
         if held.rate_interval_ns and not held.sent:
             self.rate_tat[held.contract_id] -= held.rate_interval_ns
-        self._sold_in_tier(held.contract_id, -1)
+        for place, rotation in self.rotations.items() if held.counted else ():
+            if f"{place}#{rotation.epoch}" in held.counted:
+                rotation.sold[held.contract_id] -= 1
 
     def _answered(self, held: Held, accepted: bool) -> None:
         answers = self._answers(held.contract_id)
@@ -404,10 +408,14 @@ class State(Struct):
         if len(answers.days) > _DAYS_KEPT:
             del answers.days[min(answers.days)]
 
-    def _sold_in_tier(self, contract_id: str, step: int) -> None:
-        for rotation in self.rotations.values():
+    def _count_sold(self, contract_id: str) -> tuple[str, ...]:
+        """Count a sale in every rotation the contract takes part in; says in which."""
+        counted = []
+        for place, rotation in self.rotations.items():
             if contract_id in rotation.eligible:
-                rotation.sold[contract_id] = rotation.sold.get(contract_id, 0) + step
+                rotation.sold[contract_id] = rotation.sold.get(contract_id, 0) + 1
+                counted.append(f"{place}#{rotation.epoch}")
+        return tuple(counted)
 
     def _ended(self, _entry: Entry, fact: Ended) -> None:
         lead = self.open.get(fact.lead_id)

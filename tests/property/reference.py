@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from router.model.lead import Lead
-from router.terms.schema import Buyer, Cap, Contract, Schedule, Terms
+from router.terms.schema import Buyer, Cap, Contract, Schedule, Terms, Tier
 
 S = 1_000_000_000
 ROLLING = {"minute": 60 * S, "hour": 3600 * S, "day": 86400 * S, "week": 7 * 86400 * S, "month": 30 * 86400 * S}
@@ -70,20 +70,31 @@ class Reference:
     now: int = 0
     steady: int = 0
 
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tiers in order; no tiers are one, by price."""
+        return self.terms.lead_types["solar"].tiers or (Tier(name="main"),)
+
+    def tier(self, one: Contract) -> Tier:
+        """The tier a contract stands in: the first unless it says another."""
+        return next((tier for tier in self.tiers if tier.name == one.tier), self.tiers[0])
+
     def contracts(self) -> list[tuple[Buyer, Contract]]:
         """All contracts with their buyers."""
         return [(buyer, one) for buyer in self.terms.buyers.values() for one in buyer.contracts]
 
     # -- what happens ----------------------------------------------------------------------------
 
-    def decided(self, ranking: list[str], winners: list[str]) -> None:
+    def decided(self, ranking: list[str], winners: list[str], mode: str) -> None:
         """Tiers with a stateful method remember who took part and who was picked."""
-        for tier in self.terms.lead_types["solar"].tiers:
-            members = {one.id: one.weight for _, one in self.contracts() if one.id in ranking and one.tier == tier.name}
+        by_name = {one.id: one for _, one in self.contracts()}
+        ranked = [by_name[name] for name in ranking]
+        for group in list(dict.fromkeys(self._group(one, mode) for one in ranked)):
+            members = {one.id: one.weight for one in ranked if self._group(one, mode) == group}
             picked = [name for name in winners if name in members]
-            if picked and tier.method in ("weighted", "percentage"):
-                turn = Turn(tier.name, tier.method, self.roster(tier.name), members, picked, len(self.sales))
-                self.turns.append(turn)
+            for method in dict.fromkeys(self._methods(by_name[min(members)])):
+                if picked and method in ("weighted", "percentage"):
+                    self.turns.append(Turn(group[0], method, self.roster(group[0]), members, picked, len(self.sales)))
 
     def reserved(self, delivery_id: str, name: str, lead: Lead, mode: str) -> None:
         """A contract won: it holds a reservation."""
@@ -253,27 +264,34 @@ class Reference:
 
     def ranking(self, lead: Lead, mode: str, released: int) -> list[str]:
         """The eligible contracts, best first."""
-        tiers = self.terms.lead_types["solar"].tiers
+        some = [one for buyer, one in self.contracts() if not self.refusals(buyer, one, lead, mode, released)]
         found: list[tuple[Any, ...]] = []
-        for buyer, one in self.contracts():
-            if not self.refusals(buyer, one, lead, mode, released):
-                place = next(at for at, tier in enumerate(tiers) if tier.name == (one.tier or tiers[0].name))
-                tier = tiers[place]
-                found.append((place, self._key(one, tier.method, mode), self._key(one, tier.secondary, mode), one.id))
+        for one in some:
+            together = [other for other in some if self._group(other, mode) == self._group(one, mode)]
+            first, second = (self._key(one, method, mode, together) for method in self._methods(one))
+            found.append((self.tiers.index(self.tier(one)), first, second, one.id))
         return [row[-1] for row in sorted(found)]
 
-    def _key(self, one: Contract, method: str | None, mode: str) -> Any:
-        mine = [turn for turn in self._turns_of(one, method) if one.id in turn.weights]
+    def _methods(self, one: Contract) -> tuple[str, str | None]:
+        return self.tier(one).method, self.tier(one).secondary
+
+    def _group(self, one: Contract, mode: str) -> tuple[str, Any]:
+        """Who takes turns together: a tier; or those of it whom its own method, price or priority, leaves equal."""
+        method, _ = self._methods(one)
+        fixed = method in ("price", "priority")
+        return self.tier(one).name, fixed and self._key(one, method, mode, [])
+
+    def _key(self, one: Contract, method: str | None, mode: str, together: list[Contract]) -> Any:
         if method == "price":
             return -self.price(one, mode)
         if method == "priority":
             return one.priority
         if method == "round_robin":
             return max((sale.at for sale in self._standing("contract", one.id)), default=0)
+        mine = [turn for turn in self._turns_of(one, method) if one.id in turn.weights]
         if method == "weighted":
-            given = sum(turn.weights[one.id] * len(turn.picked) for turn in mine)
-            taken = sum(sum(turn.weights.values()) for turn in mine if one.id in turn.picked)
-            return -(given - taken + one.weight)
+            credit = sum((parts(turn)[one.id] - (one.id in turn.picked) for turn in mine), Fraction(0))
+            return -(credit + Fraction(one.weight, sum(other.weight for other in together)))
         if method == "percentage":
             since = min((turn.before for turn in mine), default=len(self.sales))
             sold = sum(sale.contract == one.id and sale.stands and not sale.lead.test for sale in self.sales[since:])
@@ -282,16 +300,14 @@ class Reference:
 
     def _turns_of(self, one: Contract, method: str | None) -> list[Turn]:
         """The turns of the contract's tier since its set of contracts last changed."""
-        tier = one.tier or self.terms.lead_types["solar"].tiers[0].name
-        turns = [turn for turn in self.turns if turn.tier == tier]
-        now = self.roster(tier)
+        turns = [turn for turn in self.turns if turn.tier == self.tier(one).name]
+        now = self.roster(self.tier(one).name)
         since = max((at + 1 for at, turn in enumerate(turns) if turn.roster != now), default=0)
         return [turn for turn in turns[since:] if turn.method == method]
 
     def roster(self, tier: str) -> tuple[str, ...]:
         """The contracts of a tier."""
-        first = self.terms.lead_types["solar"].tiers[0].name
-        return tuple(sorted(one.id for _, one in self.contracts() if (one.tier or first) == tier))
+        return tuple(sorted(one.id for _, one in self.contracts() if self.tier(one).name == tier))
 
     def arm(self, lead: Lead, mode: str, released: int) -> tuple[list[str], list[str]]:
         """The ranking of one mode and who wins: the best of it, one a buyer, unless together they miss the margin."""
@@ -333,6 +349,19 @@ class Reference:
     def owner(self, name: str) -> str:
         """The buyer of a contract."""
         return next(buyer.id for buyer, one in self.contracts() if one.id == name)
+
+
+def parts(turn: Turn) -> dict[str, Fraction]:
+    """What each member of a turn was due of it, in leads: by its weight, and one copy of a lead at most."""
+    due: dict[str, Fraction] = {}
+    weights, copies = dict(turn.weights), len(turn.picked)
+    while copies > 1 and weights and max(weights.values()) * copies >= sum(weights.values()):
+        heaviest = max(weights, key=lambda name: (weights[name], name))
+        due[heaviest] = Fraction(1)
+        del weights[heaviest]
+        copies -= 1
+    whole = sum(weights.values())
+    return due | {name: Fraction(weight * copies, whole) for name, weight in weights.items()}
 
 
 # -- static rules --------------------------------------------------------------------------------

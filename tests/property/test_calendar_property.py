@@ -6,13 +6,14 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import hypothesis.strategies as st
-from hypothesis import given, settings
+from hypothesis import given
 
 from router.core.calendar import calendar_window, local_day, open_time, opening, when_elapsed
 from router.core.calendar import todays_spans as spans_of_today
 from router.model.times import NS_HOUR, NS_MINUTE, NS_S
 from router.terms.hours import parse_hours
 from router.terms.schema import Schedule
+from tests.examples import examples
 from tests.property import reference
 
 ZONES = sorted(available_timezones())
@@ -51,7 +52,7 @@ def instants(draw: Any) -> tuple[ZoneInfo, int]:
     return ZoneInfo(name), at_s * NS_S + draw(st.sampled_from([0, 0, 1, NS_S - 1]))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(instants(), st.sampled_from(PERS))
 def test_windows_tile_time_in_every_zone(where: tuple[ZoneInfo, int], per: Any) -> None:
     """A window holds its instants, begins where the one before ends, and no neighbour shares its key."""
@@ -64,7 +65,7 @@ def test_windows_tile_time_in_every_zone(where: tuple[ZoneInfo, int], per: Any) 
     assert len({before.key, window.key, after.key}) == 3
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(instants(), st.sampled_from(PERS), st.integers(-7200, 7200))
 def test_two_instants_share_a_window_when_their_clocks_say_so(
     where: tuple[ZoneInfo, int], per: Any, away_s: int
@@ -90,7 +91,7 @@ def schedules(draw: Any) -> Schedule:
     return Schedule(open=tuple(entries))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(instants(), schedules(), st.booleans())
 def test_opening_hours_are_what_the_clock_on_the_wall_says(
     where: tuple[ZoneInfo, int], schedule: Schedule, closed: bool

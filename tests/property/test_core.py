@@ -4,7 +4,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from router.core.calendar import local
@@ -21,14 +21,14 @@ from router.model.facts import Deposited, Paused, Resumed
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.compile import revive, stored_form
+from tests.examples import examples
 from tests.property.worlds import STARTS, STEPS, World, books, leads
 
 #: Codes of the rules that look at a contract and its use alone.
 STANDING = {code for rule in ("lifecycle", "schedule", "wallet", "capacity") for code in RULES[rule]}
-SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW_DATA)
+@examples(150)
 @given(books(stateless=True), st.lists(leads(), min_size=1, max_size=4))
 def test_masks_equal_the_naive_scan(book: Book, some: list[Lead]) -> None:
     """For every lead the masks let exactly those contracts through that no static rule refuses."""
@@ -44,7 +44,7 @@ def test_masks_equal_the_naive_scan(book: Book, some: list[Lead]) -> None:
             }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_DATA)
+@examples(60)
 @given(books(), st.randoms(use_true_random=False), leads())
 def test_decisions_do_not_depend_on_load_order(book: Book, random: Any, lead: Lead) -> None:
     """Buyers and contracts read in another order give the same boards, and the stored terms revive to the same Book."""
@@ -247,7 +247,5 @@ class RoutingMachine(RuleBasedStateMachine):
         assert whole.dump() == rest.dump() == world.state.dump()
 
 
-RoutingMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=SLOW_DATA
-)
+RoutingMachine.TestCase.settings = settings(examples(40), stateful_step_count=25)
 TestRouting = RoutingMachine.TestCase

@@ -3,12 +3,13 @@
 import re
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.terms.coverage import Coverage, expand
 from router.terms.postal import canonical_postal_code, decompose, parse_entry
 from router.terms.schema import CoverageTerms, Exclude
+from tests.examples import examples
 
 digits = st.text("0123456789", min_size=5, max_size=5)
 near = st.integers(0, 299).map(lambda number: f"787{number:03d}"[-5:])
@@ -43,7 +44,7 @@ def expanded(included: list[str], excluded: list[str], country: str) -> Coverage
     return expand(terms, lists={}, country=country)[0]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(entries, entries, st.lists(codes, min_size=1, max_size=40))
 def test_allows_is_the_naive_scan(included: list[str], excluded: list[str], asked: list[str]) -> None:
     """A code is allowed exactly when some entry names it and no excluded one does; the entry named does name it."""
@@ -57,7 +58,7 @@ def test_allows_is_the_naive_scan(included: list[str], excluded: list[str], aske
             assert named(entry.label.removeprefix("postal_codes: "), code)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(entries, entries, st.lists(codes, min_size=1, max_size=40))
 def test_the_unions_say_what_allows_says(included: list[str], excluded: list[str], asked: list[str]) -> None:
     """The sets the index is built from give the same answer as the entries."""
@@ -73,7 +74,7 @@ def test_the_unions_say_what_allows_says(included: list[str], excluded: list[str
         assert coverage.allows(code) == said
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(gb_entries, gb_entries, st.lists(gb_codes, min_size=1, max_size=30))
 def test_allows_is_the_naive_scan_in_the_uk(included: list[str], excluded: list[str], asked: list[str]) -> None:
     """Outcodes are exact, `*` is plain characters."""
@@ -83,7 +84,7 @@ def test_allows_is_the_naive_scan_in_the_uk(included: list[str], excluded: list[
         assert coverage.allows(code) == wanted
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.integers(0, 99_999), st.integers(0, 99_999))
 def test_a_decomposed_range_is_the_range(one: int, other: int) -> None:
     """Its parts are exactly the codes of the range, each once, and no ten siblings stand where one prefix would do."""
@@ -98,7 +99,7 @@ def test_a_decomposed_range_is_the_range(one: int, other: int) -> None:
     assert all(stems.count(stem) < 10 for stem in stems)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.text(max_size=20) | st.from_regex(r"[A-Za-z0-9 *-]{0,12}", fullmatch=True), st.sampled_from(["US", "CA", "GB"])
 )

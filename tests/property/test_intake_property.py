@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.core.intake import BodyError, LeadInvalid, build_lead, compile_schema, parse_form, parse_json
@@ -18,6 +18,7 @@ from router.core.intake.refusal import Wrong
 from router.core.intake.values import read_instant, read_ip, read_url, read_url_slowly
 from router.model.times import parse_instant
 from router.terms.schema import FieldTerms, LeadType, Source
+from tests.examples import examples
 
 # -- bodies: against the standard library ---------------------------------------------------------------
 
@@ -105,7 +106,7 @@ def parsed_or_refused(parse: Callable[[bytes], dict[str, Any]], body: bytes) -> 
         return refused
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(documents, st.integers(0, DEPTH_MAX + 3))
 @example('{"a": "\\": ", "a" : "::"}', 0)
 @example('{"a":1,"\\u0061":"\\u003a"}', 0)
@@ -124,7 +125,7 @@ def test_a_body_is_judged_as_the_standard_library_sees_it(document: str, wrapped
         assert (status, parsed) == (200, json.loads(body))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
 def test_any_bytes_are_a_body_or_refused(body: bytes) -> None:
     """Nothing else ever comes out of the two parsers."""
@@ -164,14 +165,14 @@ written_phones = st.builds(
 regions = st.sampled_from(["US", "CA", "PR", "JM", "GB", "DE", "MX", "XX"])
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(written_phones, regions)
 def test_the_short_cut_for_phones_agrees_with_the_library(text: str, country: str) -> None:
     """Every spelling, every region: the same number or the same no."""
     assert outcome(read_phone, text, country) == outcome(read_phone_slowly, text, country)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text("0123456789+-. ()１２٣x#ABC;ext=", max_size=24) | st.text(max_size=16), regions)
 def test_any_text_is_a_phone_or_refused(text: str, country: str) -> None:
     """Noise breaks neither way, and both say the same."""
@@ -202,7 +203,7 @@ addresses = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(addresses)
 @example("a@" + ".".join(["a" * 60] * 4) + ".com")
 @example("a@" + ".".join(["a" * 60] * 5) + ".com")
@@ -212,7 +213,7 @@ def test_the_short_cut_for_e_mail_agrees_with_the_library(text: str) -> None:
     assert outcome(read_email, text) == outcome(read_email_slowly, text)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.text(max_size=30) | st.text('a@.-\u3002\u200d\u0661<>"() ', max_size=20))
 def test_any_text_is_an_address_or_refused(text: str) -> None:
     """Noise breaks neither way."""
@@ -230,7 +231,7 @@ times = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(times)
 @example("2026-11-23T24:00:00Z")
 @example("2026-11-23T23:59:60Z")
@@ -243,7 +244,7 @@ def test_the_short_cut_for_times_agrees(text: str) -> None:
     assert outcome(read_instant, text) == wanted
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.from_regex(r"https?://[a-z0-9.:@-]{0,12}(/[ -~]{0,12})?", fullmatch=True)
     | st.text("htps:/a.@[]\\ü", max_size=16)
@@ -253,7 +254,7 @@ def test_the_short_cut_for_addresses_agrees(text: str) -> None:
     assert outcome(read_url, text) == (outcome(read_url_slowly, text.strip()) if text.strip() else None)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.lists(st.integers(0, 300).map(str) | st.sampled_from(["", "01", "00"]), min_size=3, max_size=5).map(".".join))
 def test_the_short_cut_for_ip_addresses_agrees(text: str) -> None:
     """Four numbers that the standard library takes, in the form it prints."""
@@ -282,7 +283,7 @@ names = st.sampled_from([*TYPES, "zip", "txt", "external_id", "submitted_at", "t
                          "consent", "lead_type", "other"])  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.dictionaries(names, anything, max_size=8), st.booleans())
 def test_any_body_is_a_lead_or_refused_and_a_lead_stays_itself(given_body: dict[str, Any], nested: bool) -> None:
     """Nothing but LeadInvalid is raised, and what was normalised once is already normal."""

@@ -191,7 +191,7 @@ def books(draw: Any, *, stateless: bool = False, today: date = TODAY, zones: tup
         {
             "name": name,
             "method": draw(st.sampled_from(METHODS)),
-            "secondary": draw(st.sampled_from(["price", "priority", "round_robin"])),
+            "secondary": draw(st.sampled_from(["price", "priority", "round_robin", "weighted", "percentage"])),
         }
         for name in names
     ]
@@ -326,7 +326,8 @@ class World:
         self.words.setdefault(choice.board.mode, {}).update(decided.said)
         ranking = self.rankings[lead.lead_id] = named(choice.board, decided.ranking)
         if not lead.test:
-            self.reference.decided(list(ranking), [choice.board.ids[rank] for rank in choice.winners])
+            winners = [choice.board.ids[rank] for rank in choice.winners]
+            self.reference.decided(list(ranking), winners, choice.board.mode)
         _, at_once = copies_of(self.book.lead_types["solar"].sell, choice.board.mode)
         for place, rank in enumerate(choice.winners[:at_once]):
             self._reserve(choice.board, rank, lead, place)

@@ -75,3 +75,44 @@ def test_a_paced_day_begins_with_nothing_granted() -> None:
     assert list(ask(one).blocked) == ["paced"]
     one.now_ns += 1
     assert ask(one).winners
+
+
+def test_contracts_that_the_method_leaves_equal_share_by_the_secondary() -> None:
+    """Three of one price, ranked by price and then by weight, get their weights' parts; the cheaper one nothing."""
+    buyers = [
+        factory.buyer(f"b{weight}", factory.contract(f"c{weight}", weight=weight, price=price))
+        for weight, price in [(1, "10.00"), (2, "10.00"), (3, "10.00"), (9, "5.00")]
+    ]
+    tiers = [{"name": "main", "method": "price", "secondary": "weighted"}]
+    one = World(factory.book(*buyers, lead_type={"tiers": tiers}))
+    won = [choice.board.ids[choice.winners[0]] for choice in (one.sell(factory.lead(f"lead-{n}")) for n in range(12))]
+    assert {name: won.count(name) for name in won} == {"c3": 6, "c2": 4, "c1": 2}
+
+
+def test_a_sale_from_before_the_set_of_contracts_changed_is_not_taken_back_from_after_it() -> None:
+    """Percentages count anew with another set of contracts; what is declined later is none of theirs."""
+    tiers = {"tiers": [{"name": "main", "method": "percentage"}]}
+    buyers = [factory.buyer(f"b{n}", factory.contract(f"c{n}", share=0.5)) for n in range(3)]
+    one = World(factory.book(*buyers[:2], lead_type=tiers))
+    one.sell(factory.lead("lead-1"))
+    one.edit(factory.book(*buyers, lead_type=tiers))
+    one.sell(factory.lead("lead-2"))
+    one.settle("d1", "rejected")  # the next in rank has it now
+    assert one.state.rotations["solar/main"].sold == {"c0": 1, "c1": 1}
+
+
+def test_copies_by_weight_are_one_a_lead_at_most() -> None:
+    """Who would be due more than one of two copies gets one of each lead; the others share what is left."""
+    buyers = [
+        factory.buyer(f"b{n}", factory.contract(f"c{n}", weight=weight), max_in_flight=90)
+        for n, weight in enumerate((90, 6, 3))
+    ]
+    tiers = [{"name": "main", "method": "weighted"}]
+    one = World(
+        factory.book(*buyers, lead_type={"tiers": tiers, "sell": {"mode": "shared", "max_copies": 2, "parallel": 2}})
+    )
+    won = []
+    for number in range(90):
+        choice = one.sell(factory.lead(f"lead-{number}"))
+        won += [choice.board.ids[rank] for rank in choice.winners]
+    assert {name: won.count(name) for name in won} == {"c0": 90, "c1": 60, "c2": 30}
