@@ -5,12 +5,12 @@ The rule here: decide and note the facts, with no `await` in between. None of th
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from router.core.calendar import FOREVER
 from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve
-from router.core.index import by_rank
+from router.core.index import Board, bits, by_rank
 from router.core.rules.standing import Moment
 from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
@@ -19,7 +19,7 @@ from router.core.state import OpenLead
 from router.engine.alarms import Alarms
 from router.engine.deliveries import Deliveries
 from router.engine.journal import Batch, Journal
-from router.engine.times import deadline_of
+from router.engine.times import deadline_of, is_young
 from router.engine.views import LeadView
 from router.engine.waiting import Waiter, WaitingRoom
 from router.model.codes import MOMENTARY
@@ -66,7 +66,7 @@ class Seller:
             lead = self._journal.state.open.get(lead_id)
             if lead is not None:
                 batch = self._journal.batch()
-                self.route(batch, lead_id, by="wait" if lead.decided else None)
+                self.route(batch, lead_id, by="queue" if lead.status == "queued" else "wait" if lead.decided else None)
                 self._journal.commit(batch)
 
     def go_on(self, lead_id: str) -> None:
@@ -81,28 +81,27 @@ class Seller:
             self.route(batch, lead_id, by="queue" if lead.status == "queued" else "restart" if lead.decided else None)
         self._journal.commit(batch)
 
-    def _choose(self, lead: OpenLead, moment: Moment) -> tuple[Choice, Standings]:
-        """The fast decision; for `best` the better of both modes by expected revenue."""
+    def _choose(self, lead: OpenLead, moment: Moment) -> list[Choice]:
+        """The fast decision; for `best` on both boards, the better by expected revenue first."""
         one = lead.lead
         sell = self._journal.book.lead_types[one.lead_type].sell
         once = payout_once(self.payout(one))
-        answers: list[tuple[Choice, Standings]] = []
-        for standings in self._journal.live.modes(one.lead_type):
-            copies, _ = copies_of(sell, standings.board.mode)
-            choice = choose(
+        choices = [
+            choose(
                 standings,
                 self._journal.state,
                 one,
                 moment,
                 released_at_ns=lead.released_at_ns,
-                copies=copies,
+                copies=copies_of(sell, standings.board.mode)[0],
                 payout=once,
                 offered=lead.buyers,
             )
-            answers.append((choice, standings))
-        return (
-            max(answers, key=lambda answer: answer[0].expected(self._journal.state)) if len(answers) > 1 else answers[0]
-        )
+            for standings in self._journal.live.modes(one.lead_type)
+        ]
+        if len(choices) > 1:
+            choices.sort(key=lambda choice: choice.expected(self._journal.state), reverse=True)
+        return choices
 
     def route(self, batch: Batch, lead_id: str, by: str | None = None) -> None:
         """Decide, reserve for the winners, or wait, or end. Nothing yields in here."""
@@ -113,11 +112,14 @@ class Seller:
         if lead.lead.lead_type not in self._journal.book.lead_types:
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="no_coverage"))
             return
+        if not is_young(lead.lead, self._journal.book, batch.moment.at_ns):
+            self.end(batch, lead.lead, Ended(lead_id=lead_id, status="expired"))
+            return
         if by != "queue" and batch.moment.at_ns >= deadline_of(lead, self._journal.book):
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
             return
         began_ns = self._journal.clock.mono_ns()
-        choice, standings = self._choose(lead, batch.moment)
+        choice, *others = self._choose(lead, batch.moment)
         self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
         if by is None or choice.winners:
             self._journal.note(batch, decided_fact(choice, standings, lead.lead, by))
@@ -125,12 +127,11 @@ class Seller:
             self._room.remove(lead_id)
             _, at_once = copies_of(self._journal.book.lead_types[lead.lead.lead_type].sell, choice.board.mode)
             for place, rank in enumerate(choice.winners[:at_once]):
-                self._reserve(batch, standings, rank, lead, place)
+                self._reserve(batch, choice.board, rank, lead, place)
             return
-        self._wait_or_end(batch, lead, choice, standings)
+        self._wait_or_end(batch, lead, [choice, *others])
 
-    def _reserve(self, batch: Batch, standings: Standings, rank: int, lead: OpenLead, place: int) -> None:
-        board = standings.board
+    def _reserve(self, batch: Batch, board: Board, rank: int, lead: OpenLead, place: int) -> None:
         fact = reserve(
             board,
             rank,
@@ -144,55 +145,51 @@ class Seller:
         deadline_ns = deadline_of(lead, self._journal.book)
         batch.jobs.append(self._deliveries.job(lead.lead, fact.contract_id, fact.delivery_id, fact.price, deadline_ns))
 
-    def _wait_or_end(self, batch: Batch, lead: OpenLead, choice: Choice, standings: Standings) -> None:
-        one = lead.lead
-        queue = self._queueing(choice, standings)
-        if queue:
-            give_up_ns = self._hold_until(one)
-            if batch.moment.at_ns < give_up_ns:
-                if lead.status != "queued":
-                    self._journal.note(batch, Queued(lead_id=one.lead_id))
-                self._wait(one.lead_id, queue, give_up_ns, queued=True)
-                return
-        momentary = self._momentary(choice)
-        deadline_ns = deadline_of(lead, self._journal.book)
-        if momentary and batch.moment.at_ns < deadline_ns:
-            self._wait(one.lead_id, momentary, deadline_ns, queued=False)
+    def _wait_or_end(self, batch: Batch, lead: OpenLead, choices: list[Choice]) -> None:
+        """Nobody may have the lead now: it waits for who may later, in any way it is sold, or it ends.
+
+        Who was queued and finds the doors open to a moment's refusal keeps its place, and its time.
+        """
+        one, at_ns, queued = lead.lead, batch.moment.at_ns, lead.status == "queued"
+        momentary = _contracts(choices, MOMENTARY)
+        queue = self._queueing(choices)
+        hold_ns = self._hold_until(one)
+        if (queue or (queued and momentary)) and at_ns < hold_ns:
+            if not queued:
+                self._journal.note(batch, Queued(lead_id=one.lead_id))
+            self._wait(one.lead_id, (*queue, *momentary), hold_ns, queued=True)
+            return
+        give_up_ns = min(deadline_of(lead, self._journal.book), self._too_old_at(one))
+        if momentary and at_ns < give_up_ns:
+            self._wait(one.lead_id, momentary, give_up_ns, queued=False)
             return
         self._room.remove(one.lead_id)
-        if lead.status == "queued":
+        if queued and at_ns >= hold_ns:
             self.end(batch, one, Ended(lead_id=one.lead_id, status="expired"))
             return
-        covered = choice.covering & choice.board.live
+        covered = any(choice.covering & choice.board.live for choice in choices)
         reason = "deadline" if momentary else "no_eligible_contract" if covered else "no_coverage"
         self.end(batch, one, Ended(lead_id=one.lead_id, status="unsold", reason=reason))
 
     def _hold_until(self, lead: Lead) -> int:
         """Until when a lead may be held in the queue: `hold_max` from receipt, `max_age` from submission."""
-        lead_type = self._journal.book.lead_types[lead.lead_type]
-        until_ns = FOREVER if lead_type.queue is None else lead.received_at_ns + lead_type.queue.hold_max
-        return until_ns if lead_type.max_age is None else min(until_ns, lead.submitted_at_ns + lead_type.max_age)
+        queue = self._journal.book.lead_types[lead.lead_type].queue
+        held_ns = FOREVER if queue is None else lead.received_at_ns + queue.hold_max
+        return min(held_ns, self._too_old_at(lead))
 
-    def _momentary(self, choice: Choice) -> tuple[str, ...]:
-        """The contracts whose only refusal passes by itself within moments."""
-        mask = 0
-        for code in MOMENTARY:
-            mask |= choice.blocked.get(code, 0)
-        return tuple(plan.id for rank, plan in enumerate(choice.board.plans) if mask >> rank & 1) if mask else ()
+    def _too_old_at(self, lead: Lead) -> int:
+        max_age = self._journal.book.lead_types[lead.lead_type].max_age
+        return FOREVER if max_age is None else lead.submitted_at_ns + max_age
 
-    def _queueing(self, choice: Choice, standings: Standings) -> tuple[str, ...]:
-        """The contracts that say `queue` for what refuses them now, with every momentary one beside them."""
-        found = []
-        for code, mask in choice.blocked.items():
-            for rank, plan in enumerate(choice.board.plans) if mask else ():
-                if not mask >> rank & 1:
-                    continue
-                schedule = plan.terms.schedule
-                closed = code == "out_of_schedule" and schedule is not None and schedule.when_closed == "queue"
-                full = code in ("cap_reached", "ramp_reached") and plan.terms.at_cap == "queue"
-                if closed or full:
-                    found.append(plan.id)
-        return (*found, *self._momentary(choice)) if found else ()
+    def _queueing(self, choices: list[Choice]) -> tuple[str, ...]:
+        """The contracts that say `queue` for what refuses them now."""
+        plans = self._journal.book.contracts
+        closed = [plans[one] for one in _contracts(choices, ("out_of_schedule",))]
+        full = [plans[one] for one in _contracts(choices, ("cap_reached", "ramp_reached"))]
+        return (
+            *(one.id for one in closed if one.terms.schedule and one.terms.schedule.when_closed == "queue"),
+            *(one.id for one in full if one.terms.at_cap == "queue"),
+        )
 
     def _wait(self, lead_id: str, contracts: tuple[str, ...], give_up_ns: int, *, queued: bool) -> None:
         self._room.add(Waiter(lead_id, contracts, give_up_ns, queued))
@@ -232,7 +229,7 @@ class Seller:
             return
         self._room.remove(lead_id)
         batch = self._journal.batch()
-        if waiter.queued:
+        if waiter.queued or not is_young(lead.lead, self._journal.book, batch.moment.at_ns):
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="expired"))
         else:
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
@@ -248,7 +245,8 @@ class Seller:
         deadline_ns = deadline_of(lead, self._journal.book)
         at_ns = batch.moment.at_ns
         exhausted = exhausted or self.draining or lead_type is None
-        move = next_move(lead, sell, at_ns=at_ns, deadline_ns=deadline_ns, exhausted=exhausted)
+        old = lead_type is not None and not is_young(lead.lead, self._journal.book, at_ns)
+        move = next_move(lead, sell, at_ns=at_ns, deadline_ns=deadline_ns, exhausted=exhausted, too_old=old)
         if isinstance(move, Offer):
             if self._offer(batch, lead, move.copies) == move.copies:
                 return
@@ -276,7 +274,7 @@ class Seller:
                 throttled=lead.throttled,
             )
             if rank is not None:
-                self._reserve(batch, standings, rank, lead, place)
+                self._reserve(batch, standings.board, rank, lead, place)
                 offered += 1
                 if offered == copies:
                     break
@@ -363,3 +361,14 @@ class Seller:
         """What the lead's source is paid under the current terms."""
         source = self._journal.book.sources.get(lead.source_id)
         return source.payout.get(lead.lead_type) if source is not None else None
+
+
+def _contracts(choices: list[Choice], codes: Iterable[str]) -> tuple[str, ...]:
+    """The contracts that one of these codes refuses, on any board, each once."""
+    found = {
+        choice.board.ids[rank]: None
+        for choice in choices
+        for code in codes
+        for rank in bits(choice.blocked.get(code, 0))
+    }
+    return tuple(found)
