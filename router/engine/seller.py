@@ -122,6 +122,7 @@ class Seller:
         choice, *others = self._choose(lead, batch.moment)
         self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
         if by is None or choice.winners:
+            standings = self._journal.live.standings[lead.lead.lead_type, choice.board.mode]
             self._journal.note(batch, decided_fact(choice, standings, lead.lead, by))
         if choice.winners:
             self._room.remove(lead_id)
