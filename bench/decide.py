@@ -7,9 +7,9 @@ are asked the rest: criteria, opening hours, room under the cap. Nobody but us r
 Winners are compared one by one: a peer that decides otherwise stops the bench.
 
 Machines are shared, and a decision takes microseconds: every decider meets the same leads `--passes` times, each time
-from a fresh start, and of each lead the quickest pass counts. What a lead costs by itself (the first from its postal
-code, an hour that turns over) is in every pass and stays in; what the neighbours did is not. Before what is measured
-come as many leads to warm up. Memory is what the Book and its boards add to the process.
+from a fresh start, and of each lead the quickest pass counts. What a lead costs by itself (the first for its contract,
+an hour that turns over) is in every pass and stays in; what the neighbours did is not. Before what is measured come
+thirty thousand leads, as a daemon has met in its first minutes. Memory is what the Book and its boards add to the process.
 
     python -m bench.decide [--sizes 100,1000,10000,100000] [--leads 10000] [--json FILE] [--svg FILE]
 """
@@ -42,6 +42,7 @@ from router.terms.book import Book
 from router.terms.compile import compile_book
 from router.terms.schema import Method
 
+WARM_UP: Final = 30_000
 #: Leads that a slow decider is asked at most, by how many contracts there are.
 SLOW_LEADS: Final = {100: 2000, 1_000: 2000, 10_000: 1000, 100_000: 200}
 #: The naive loop decides all leads that count, so that caps stand alike, up to here; beyond, it is only timed.
@@ -128,8 +129,8 @@ class Bench:
     """One market of leads, met by one decider after the other."""
 
     def __init__(self, count: int, passes: int) -> None:
-        images = [msgspec.json.encode(lead) for lead in stream(2 * count)]
-        self.warm_up, self.leads = images[:count], images[count:]
+        images = [msgspec.json.encode(lead) for lead in stream(WARM_UP + count)]
+        self.warm_up, self.leads = images[:WARM_UP], images[WARM_UP:]
         self.passes = passes
 
     def meet(
