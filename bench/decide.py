@@ -9,7 +9,7 @@ Winners are compared one by one: a peer that decides otherwise stops the bench.
 Machines are shared, and a decision takes microseconds: every decider meets the same leads `--passes` times, each time
 from a fresh start, and of each lead the quickest pass counts. What a lead costs by itself (the first for its contract,
 an hour that turns over) is in every pass and stays in; what the neighbours did is not. Before what is measured come
-thirty thousand leads, as a daemon has met in its first minutes. Memory is what the Book and its boards add to the process.
+thirty thousand leads, as a daemon has met in its first minutes. Memory is what Book and boards add to the process.
 
     python -m bench.decide [--sizes 100,1000,10000,100000] [--leads 10000] [--json FILE] [--svg FILE]
 """
