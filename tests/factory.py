@@ -1,13 +1,16 @@
 """Small believable terms and leads for tests: say only what the test is about."""
 
+from collections.abc import Callable
 from typing import Any
 
 from router.core.calendar import Calendar
 from router.core.rules.standing import Moment
+from router.engine.controls import ReadTerms
 from router.model.facts import Entry
 from router.model.lead import Consent, Lead
 from router.model.times import parse_instant
 from router.terms.book import Book
+from router.terms.candidate import Candidate
 from router.terms.compile import compile_book
 from router.terms.decode import decode
 from router.terms.schema import Buyer, LeadType, RouterTerms, Source, Terms
@@ -92,6 +95,15 @@ def terms(
 def book(*buyers: dict[str, Any], **parts: Any) -> Book:
     """As `terms`, compiled."""
     return compile_book(terms(*buyers, **parts))
+
+
+def reader(candidate: Callable[[], Candidate]) -> ReadTerms:
+    """Reads terms as `Controls` wants it done, without any files."""
+
+    async def read_terms() -> Candidate:
+        return candidate()
+
+    return read_terms
 
 
 def lead(

@@ -6,7 +6,7 @@ from its ledger, whether it runs or not.
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from router.onboarding.placing import difference
 from router.onboarding.replay import LEADS_MAX
 from router.terms.book import Book
 from router.terms.check import check
-from router.terms.compile import compile_book, revive
+from router.terms.compile import compile_book
 from router.terms.load import STATE_PLACE, load
 from router.terms.problems import errors
-from router.terms.schema import Buyer, Terms
+from router.terms.revive import revive
+from router.terms.schema import Terms
 from router.web.findings import difference_json
 
 
@@ -64,20 +65,20 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
 def _compared(options: argparse.Namespace) -> dict[str, Any]:
     running = _running(options)
     terms = _wanted(options.config or Path("config"), running.terms)
-    return difference_json(difference(running, compile_book(terms), _leads(options)))
+    return difference_json(difference(running, compile_book(terms, running), _leads(options)))
 
 
 def _running(options: argparse.Namespace) -> Book:
     if options.state is None:
-        stored: bytes | None = msgspec.json.encode(Daemon(options).ask("GET", "/v1/terms/current"))
-    else:
-        try:
-            stored = peek.running_terms(options.state)
-        except LedgerError as error:
-            raise CommandError(DISK, str(error), error.hint) from None
-    if stored is None:
+        told = Daemon(options).ask("GET", "/v1/terms/current")
+        return revive(told["version"], lambda address: msgspec.json.encode(told["pieces"][address]))
+    try:
+        book = peek.running_book(options.state)
+    except LedgerError as error:
+        raise CommandError(DISK, str(error), error.hint) from None
+    if book is None:
         raise CommandError(NO, f"no terms were ever loaded in {options.state}", "Name the daemon's state directory.")
-    return revive(stored)
+    return book
 
 
 def _leads(options: argparse.Namespace) -> list[Lead] | None:
@@ -98,14 +99,7 @@ def _wanted(config: Path, running: Terms) -> Terms:
         loaded.terms,
         buyers={**loaded.terms.buyers, **buyers},
         places={**loaded.terms.places, **kept},
-        lists={**{name: running.lists[name] for name in _named(buyers.values())}, **loaded.terms.lists},
     )
-
-
-def _named(buyers: Iterable[Buyer]) -> set[str]:
-    """The files that the coverage of these buyers names."""
-    found = [contract.coverage for buyer in buyers for contract in buyer.contracts if contract.coverage is not None]
-    return {name for coverage in found for name in (*coverage.files, *coverage.exclude.files)}
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct, json, structs
+from msgspec import structs
 
 from router.cli import options as shared
 from router.cli.exits import DISK, DONE, NO, USAGE, CommandError
@@ -63,15 +63,16 @@ Days = tuple[date, date] | None
 def _compare(
     past: Past, data: bytes, options: argparse.Namespace
 ) -> tuple[str, ZoneInfo, Reconciliation, BuyerList, Days]:
-    terms = _terms(past)
-    home = terms.router.defaults
+    version = past.version_in_force()
+    book = None if version is None else past.book(version)
+    home = Defaults() if book is None else book.router.defaults
     first = read_list(data, country=home.country, zone=ZoneInfo(home.time_zone))
     buyer_id = options.buyer or _whose(past, first)
     if buyer_id not in buyers_in(past):
         message = f"no delivery to a buyer {buyer_id} is in the ledger"
         raise CommandError(USAGE, message, f"There are {', '.join(buyers_in(past)) or 'none at all'}.")
-    own = terms.buyers.get(buyer_id, _Buyer()).time_zone
-    zone = ZoneInfo(own or home.time_zone)
+    buyer = None if book is None else book.buyers.get(buyer_id)
+    zone = ZoneInfo((buyer.time_zone if buyer is not None else None) or home.time_zone)
     listed = read_list(data, country=home.country, zone=zone)
     if not listed.rows:
         message = "the list has no column of ids, phones or e-mails to find deliveries by"
@@ -79,32 +80,6 @@ def _compare(
     days = _days(options, listed, zone)
     ours: list[Ours] = list(delivered_to(past, buyer_id, zone))
     return buyer_id, zone, reconcile(ours, listed.rows, days), listed, days
-
-
-class _Buyer(Struct, frozen=True):
-    time_zone: str | None = None
-
-
-class _Router(Struct, frozen=True):
-    defaults: Defaults = Defaults()
-
-
-class _Terms(Struct, frozen=True):
-    """All that is needed of the terms: whose days these are, and whose phones."""
-
-    router: _Router = _Router()
-    buyers: dict[str, _Buyer] = {}
-
-
-class _Stored(Struct, frozen=True):
-    terms: _Terms = _Terms()
-
-
-def _terms(past: Past) -> _Terms:
-    """The terms in force, as far as they matter here."""
-    version = past.version_in_force()
-    stored = None if version is None else past.terms(version)
-    return _Terms() if stored is None else json.decode(stored, type=_Stored).terms
 
 
 def _whose(past: Past, listed: BuyerList) -> str:

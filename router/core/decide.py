@@ -237,9 +237,10 @@ def _values(
     if method == "distance":
         return [miles_to(board.plans[rank], lead) for rank in members]
     ids, tier = board.ids, board.plans[members[0]].tier
-    rotation = state.rotations.get(f"{board.lead_type}/{tier.name}")
-    if rotation is None or rotation.roster != tier.roster:
-        rotation = Rotation(tier.roster)
+    place = f"{board.lead_type}/{tier.name}"
+    rotation, roster = state.rotations.get(place), board.book.rosters[place]
+    if rotation is None or rotation.roster != roster:
+        rotation = Rotation(roster)
     weights = board.weights[method]
     if method == "weighted":
         credit, whole = rotation.current.get, sum([weights[rank] for rank in members])
@@ -277,7 +278,7 @@ def _turns_of(board: Board, members: int, picked: list[int]) -> Iterator[Turn]:
                 members=tuple([ids[rank] for rank in ranks]),
                 weights=tuple([weights[rank] for rank in ranks]),
                 picked=tuple([ids[rank] for rank in picked]),
-                roster=tier.roster,
+                roster=board.book.rosters[f"{board.lead_type}/{tier.name}"],
             )
 
 

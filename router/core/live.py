@@ -99,14 +99,4 @@ def _steps(plan: ContractPlan) -> tuple[int, ...]:
 
 def identity_of(book: Book) -> Identity:
     """Which fields tell a consumer under these terms, and for how long that must be remembered."""
-    fields: set[str] = set()
-    keep_ns = 0
-    for lead_type in book.lead_types.values():
-        if lead_type.dedup is not None:
-            fields.update(name for key in lead_type.dedup.keys for name in key)
-            keep_ns = max(keep_ns, int(lead_type.dedup.window))
-    for plan in book.contracts.values():
-        if plan.dedup is not None:
-            fields.update(name for key in plan.dedup.keys for name in key)
-            keep_ns = max(keep_ns, plan.dedup.window_ns)
-    return Identity(tuple(sorted(fields)), keep_ns, FOLD_VERSION)
+    return Identity(book.remembered.fields, book.remembered.keep_ns, FOLD_VERSION)

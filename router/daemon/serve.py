@@ -24,14 +24,15 @@ from msgspec import Struct, structs, to_builtins
 
 from router import logs
 from router.clock import SystemClock
+from router.configuration.beside import read_beside
+from router.configuration.disk import BuyerRecords, read_candidate
 from router.core.state import Held
-from router.daemon.configuration import BuyerRecords, read_candidate
 from router.daemon.serving import Serving
 from router.daemon.sockets import AddressError, Bound, listen
 from router.daemon.systemd import Notifier, Passed, forget_passed_sockets, passed_sockets
 from router.daemon.upkeep import feed_watchdog, keep_house, keep_snapshots
 from router.engine import Engine, LeadView
-from router.engine.controls import Candidate, Controls
+from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.engine.watch import Watch
 from router.engine.webhook import Webhook
@@ -41,6 +42,7 @@ from router.metrics import Metrics
 from router.model.facts import Attempted, GuardFact, GuardRecovered, GuardTripped, Settled
 from router.model.times import NS_S, format_instant
 from router.onboarding.placing import Placing
+from router.terms.candidate import Candidate
 from router.terms.compile import compile_book
 from router.terms.problems import Problem
 from router.transport import AiohttpTransport
@@ -304,9 +306,9 @@ class Daemon:
             request_sha256=fact.request_sha256,
         )
 
-    def _next_candidate(self, config_dir: Path) -> Candidate:
+    async def _next_candidate(self, config_dir: Path) -> Candidate:
         """The terms on disk for a reload, with a warning for what only a restart changes."""
-        candidate = read_candidate(config_dir, self._state_dir)
+        candidate = await read_beside(config_dir, self._state_dir, self._engine.book, self._clock)
         if candidate.terms is None:
             return candidate
         now, then = self._server, candidate.terms.router.server

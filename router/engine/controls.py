@@ -1,40 +1,29 @@
 """What operators and buyers may do to the running engine: pause, resume, resolve, reroute, reload. All recorded."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
-
-from msgspec import Struct
 
 from router.core.live import Live
 from router.core.rules.standing import balance
 from router.engine.engine import Engine
+from router.engine.slices import Slices
 from router.engine.views import Refused, ReloadResult
 from router.model.facts import Deposited, Paused, Received, Reopened, Reserved, Resumed, Settled
-from router.terms.compile import compile_book
-from router.terms.problems import Problem
-from router.terms.schema import Terms
+from router.terms.candidate import Candidate
+from router.terms.compile import compiling
 
 Subject = Literal["contract", "buyer", "source"]
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
-    """Terms as they stand on disk now: decoded and judged; not to be used when a problem is an error."""
-
-    terms: Terms | None
-    problems: tuple[Problem, ...]
-    secrets: Mapping[str, str]
-
-    @property
-    def good(self) -> bool:
-        """Whether these terms may be put in force."""
-        return self.terms is not None and not any(problem.severity == "error" for problem in self.problems)
+#: Reads and judges the terms as they stand on disk now, beside the loop.
+ReadTerms = Callable[[], Awaitable[Candidate]]
 
 
 class Controls:
     """Acts on the engine in somebody's name. `by` is `operator:NAME` or `buyer:ID`."""
 
-    def __init__(self, engine: Engine, read_terms: Callable[[], Candidate]) -> None:
+    def __init__(self, engine: Engine, read_terms: ReadTerms) -> None:
         self._engine = engine
         self._read_terms = read_terms
         self.changing = asyncio.Lock()  # held by whoever puts other terms in force
@@ -142,21 +131,21 @@ class Controls:
 
     async def candidate(self) -> Candidate:
         """The terms on disk as they stand now, judged; changes nothing."""
-        return await asyncio.to_thread(self._read_terms)
+        return await self._read_terms()
 
     async def reload(self, *, by: str) -> ReloadResult:
-        """Read and judge the terms on disk away from the loop, then put them in force; errors change nothing."""
+        """Read and judge the terms on disk beside the loop, then put them in force; errors change nothing."""
         async with self.changing:
             return await self.adopt(await self.candidate(), by=by)
 
     async def adopt(self, candidate: Candidate, *, by: str) -> ReloadResult:
-        """Compile terms away from the loop, then swap them in; errors change nothing. The caller holds `changing`."""
+        """Compile terms a little at a time, then swap them in; errors change nothing. The caller holds `changing`."""
         engine = self._engine
         if not candidate.good or candidate.terms is None:
             return ReloadResult(version=engine.book.version, changed=False, problems=candidate.problems)
-        book = await asyncio.to_thread(compile_book, candidate.terms)
+        book = await Slices(engine.clock).run(compiling(candidate.terms, engine.book, candidate.read))
         changed = book.version != engine.book.version
-        live = await asyncio.to_thread(Live, book)
+        live = Live(book)
         await engine.adopt(book, live, candidate.secrets, by=by)
         engine.transport.update(book.router.network)
         return ReloadResult(version=book.version, changed=changed, problems=candidate.problems)

@@ -16,6 +16,7 @@ from router.core.rules.history import intake_duplicate
 from router.core.rules.standing import Moment
 from router.core.selling import payout_of
 from router.core.state import Held, State
+from router.engine import archive
 from router.engine.alarms import Alarms
 from router.engine.deliveries import Deliveries
 from router.engine.feed import Feed
@@ -27,7 +28,7 @@ from router.model.facts import AnyFact, Attempted, Ended, Idempotency, Received,
 from router.model.lead import Lead
 from router.model.times import NS_S
 from router.terms.book import Book
-from router.terms.compile import rate_plan, revive
+from router.terms.plans import rate_plan
 from router.transport import Transport
 
 RECENT_VIEWS_MAX: Final = 20_000
@@ -124,9 +125,9 @@ class Engine:
     async def _recall_orders(self) -> None:
         """Leads that were ranked under other terms than these go on in that order."""
         for version in sorted(self.seller.unknown_orders()):
-            stored = await self.ledger.terms(version)
-            if stored is not None:
-                self.seller.recall_orders(await asyncio.to_thread(revive, stored))
+            book = await archive.fetch(version, self.book, self.ledger, self.clock)
+            if book is not None:
+                self.seller.recall_orders(book)
 
     def _take_up(self) -> None:
         """After a start or a fold: in-flight deliveries of the last life become doubts, open leads go on."""

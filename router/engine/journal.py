@@ -20,6 +20,7 @@ from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
 from router.core.state import Held, Identity, State
 from router.dispatch import Job
+from router.engine import archive
 from router.ledger.protocol import Ledger, LedgerError, LedgerFull
 from router.model.facts import (
     AnyFact,
@@ -37,7 +38,6 @@ from router.model.facts import (
 )
 from router.model.lead import Lead
 from router.terms.book import Book
-from router.terms.compile import stored_form
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Journal:
         opened = await self.ledger.open()
         self.state = await self._fold(opened.snapshot, opened.snapshot_seq)
         self._steady_base_ns = max(self.clock.wall_ns(), self.state.steady_ns) - self.clock.mono_ns()
-        await self.ledger.put_terms(self.book.version, stored_form(self.book))
+        await archive.keep(self.book, None, self.ledger, self.clock)
         self.loaded_at_ns = self.clock.wall_ns()
         if self.state.terms_version != self.book.version:
             await self.write(
@@ -99,7 +99,7 @@ class Journal:
 
     async def adopt(self, book: Book, live: Live, *, by: str) -> None:
         """Put other terms in force, in one step."""
-        await self.ledger.put_terms(book.version, stored_form(book))
+        await archive.keep(book, self.book, self.ledger, self.clock)
         same_people = identity_of(book) == identity_of(self.book)
         self.book, self.live = book, live
         self.loaded_at_ns = self.clock.wall_ns()

@@ -1,8 +1,8 @@
 """Why: explanations of what would be decided, traces of what was, and how contracts stand now. Reads, never acts."""
 
-import asyncio
 from typing import Any, Final
 
+from router.clock import Clock
 from router.core.calendar import calendar_window
 from router.core.decide import choose
 from router.core.explain import allowances, as_json, as_recorded, explain, stopped
@@ -13,6 +13,7 @@ from router.core.rules.static import Mode
 from router.core.selling import copies_of, payout_once
 from router.core.state import Answers, Held
 from router.core.usage import Usage
+from router.engine import archive
 from router.engine.engine import Engine
 from router.ledger.protocol import Ledger
 from router.model.facts import (
@@ -31,7 +32,6 @@ from router.model.lead import Lead
 from router.model.money import format_money
 from router.model.times import format_instant
 from router.terms.book import Book, CapPlan, ContractPlan, GuardPlan
-from router.terms.compile import revive
 
 BOOKS_KEPT: Final = 4
 DOUBTS_SHOWN: Final = 20
@@ -40,8 +40,9 @@ DOUBTS_SHOWN: Final = 20
 class Library:
     """Books of past terms versions, revived from the ledger when somebody asks; the last few are kept."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._books: dict[str, Book] = {}
         self._boards: dict[tuple[str, str, Mode], Board] = {}
 
@@ -51,10 +52,10 @@ class Library:
             return current
         book = self._books.get(version)
         if book is None:
-            stored = await self._ledger.terms(version)
-            if stored is None:
+            book = await archive.fetch(version, current, self._ledger, self._clock)
+            if book is None:
                 return None
-            book = self._books[version] = await asyncio.to_thread(revive, stored)
+            self._books[version] = book
             while len(self._books) > BOOKS_KEPT:
                 self._drop(next(iter(self._books)))
         return book
@@ -77,7 +78,7 @@ class Proof:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._library = Library(engine.ledger)
+        self._library = Library(engine.ledger, engine.clock)
 
     # -- what would be ---------------------------------------------------------------------------
 

@@ -13,9 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from router.ledger import opening, tables
+from router.ledger.books import read_book
 from router.model.codes import LeadStatus
 from router.model.facts import AnyFact
 from router.model.lead import Lead
+from router.terms.book import Book
 
 
 class WhereFrom(Struct, frozen=True):
@@ -124,9 +126,9 @@ class Past:
         for at_ns, body in rows:
             yield at_ns, tables.decode_fact(body)
 
-    def terms(self, version: str) -> bytes | None:
-        """The terms of that version as stored; None if unknown. Raises LedgerDamaged."""
-        return tables.read_terms(self._connection, version)
+    def book(self, version: str) -> Book | None:
+        """The terms of that version; None if unknown. Raises LedgerDamaged."""
+        return read_book(self._connection, version)
 
     def version_in_force(self) -> str | None:
         """The version of the terms loaded last; None when none ever was."""

@@ -34,6 +34,7 @@ from router.model.lead import Lead
 _FACTS_SLICE: Final = 2_000
 _SEARCH_SLICE: Final = 20_000
 _ERASE_SLICE: Final = 500
+_COMPRESSED_HERE_MAX: Final = 16_384  # bytes; a millisecond
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -176,8 +177,10 @@ class SqliteLedger:
             pass
 
     async def put_terms(self, version: str, body: bytes) -> None:
-        """Store terms unless they are there."""
-        await self._open_writer().job(tables.insert_terms, version, body, self._now_ns())
+        """Store terms with the next group, unless they are there. Much of it is compressed beside the loop."""
+        make = partial(tables.terms_row, version, body, self._now_ns())
+        row = await asyncio.to_thread(make) if len(body) > _COMPRESSED_HERE_MAX else make()
+        await self._open_writer().write([], [], [row])
 
     async def erase(self, lead_ids: Sequence[str]) -> int:
         """Forget these leads' personal data, down to the bytes in our files. See `protocol.Ledger.erase`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from router.ledger import opening, tables
+from router.model.facts import TermsLoaded
 
 
 class Stats(Struct, frozen=True, kw_only=True):
@@ -45,7 +46,14 @@ def _count(connection: sqlite3.Connection, state_dir: Path) -> Stats:
         kinds=dict(connection.execute("SELECT kind, count(*) FROM facts GROUP BY kind ORDER BY 2 DESC")),
         leads=dict(connection.execute("SELECT status, count(*) FROM leads GROUP BY status ORDER BY 2 DESC")),
         erased=connection.execute("SELECT count(*) FROM leads WHERE erased_at_ns IS NOT NULL").fetchone()[0],
-        terms_versions=connection.execute("SELECT count(*) FROM terms").fetchone()[0],
+        terms_versions=_terms_versions(connection),
         losses_accepted=connection.execute("SELECT count(*) FROM losses").fetchone()[0],
         files={path.name: path.stat().st_size for path in sorted(state_dir.iterdir()) if path.is_file()},
     )
+
+
+def _terms_versions(connection: sqlite3.Connection) -> int:
+    """How many terms were ever put in force; the rows of `terms` are the pieces they are made of."""
+    rows = connection.execute("SELECT DISTINCT body FROM facts WHERE kind = ?", (TermsLoaded.__name__,))
+    facts = (tables.decode_fact(body) for (body,) in rows)
+    return len({fact.terms_version for fact in facts if isinstance(fact, TermsLoaded)})

@@ -69,6 +69,7 @@ class ReceivedRow(msgspec.Struct, frozen=True, gc=False):
 
 
 AnswerRow = tuple[str, int, bytes]  # lead_id, HTTP status, body
+TermsRow = tuple[str, int, bytes, bytes]  # address, since when, SHA-256, compressed body
 
 
 def encode_entry(entry: Entry) -> FactRow:
@@ -274,10 +275,14 @@ def delete_answers(connection: sqlite3.Connection, before_ns: int, slice_rows: i
     return cursor.rowcount
 
 
-def insert_terms(connection: sqlite3.Connection, version: str, body: bytes, at_ns: int) -> None:
-    """Store terms unless that version is there."""
-    row = (version, at_ns, sha256(body).digest(), zlib.compress(body, 6))
-    connection.execute("INSERT OR IGNORE INTO terms VALUES (?, ?, ?, ?)", row)
+def terms_row(version: str, body: bytes, at_ns: int) -> TermsRow:
+    """A piece of terms as a row."""
+    return version, at_ns, sha256(body).digest(), zlib.compress(body, 6)
+
+
+def insert_terms(connection: sqlite3.Connection, rows: Iterable[TermsRow]) -> None:
+    """Store pieces of terms unless they are there."""
+    connection.executemany("INSERT OR IGNORE INTO terms VALUES (?, ?, ?, ?)", rows)
 
 
 def erase_leads(connection: sqlite3.Connection, lead_ids: Iterable[str], at_ns: int) -> int:
@@ -456,11 +461,6 @@ def read_answer(connection: sqlite3.Connection, lead_id: str) -> tuple[int, byte
         (lead_id,),
     ).fetchone()
     return (row[0], row[1]) if row else None
-
-
-def has_terms(connection: sqlite3.Connection, version: str) -> bool:
-    """Whether terms of that version are stored."""
-    return connection.execute("SELECT 1 FROM terms WHERE version = ?", (version,)).fetchone() is not None
 
 
 def read_terms(connection: sqlite3.Connection, version: str) -> bytes | None:

@@ -24,6 +24,7 @@ from router.ledger.protocol import LedgerDamaged
 from router.model.facts import Decided, Received, Reserved, TermsLoaded
 from router.model.lead import Lead
 from router.model.times import format_instant
+from router.terms.revive import found
 
 #: Findings listed one by one; further ones are only counted.
 FINDINGS_MAX: Final = 100
@@ -193,8 +194,24 @@ def _check_named(connection: sqlite3.Connection, report: Report, seq: int, body:
         report.add(seq, f"the row that leads from the delivery of fact {seq} to its lead is missing or wrong")
     elif isinstance(fact, Decided) and not tables.said_at(connection, fact, seq):
         report.add(seq, f"the rows that lead to what fact {seq} says of contracts are missing or wrong")
-    elif isinstance(fact, TermsLoaded) and not tables.has_terms(connection, fact.terms_version):
-        report.add(seq, f"the terms {fact.terms_version} that fact {seq} put in force are missing")
+    elif isinstance(fact, TermsLoaded):
+        _check_terms(connection, report, seq, fact.terms_version)
+
+
+def _check_terms(connection: sqlite3.Connection, report: Report, seq: int, version: str) -> None:
+    """Every piece of terms that were put in force is there; whether it is what was stored shows elsewhere."""
+
+    def fetch(address: str) -> bytes | None:
+        with contextlib.suppress(LedgerDamaged):
+            return tables.read_terms(connection, address)
+        return b""
+
+    gone = None
+    with contextlib.suppress(msgspec.MsgspecError):
+        gone = next((address for address, piece in found(version, fetch) if piece is None), None)
+    if gone is not None:
+        what = "are missing" if gone == version else f"lack their piece {gone}"
+        report.add(seq, f"the terms {version} that fact {seq} put in force {what}")
 
 
 def _columns(lead: Lead) -> list[object]:

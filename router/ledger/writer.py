@@ -57,13 +57,19 @@ class LedgerStats(Struct):
 class _Write:
     """Rows that want to be in the next group."""
 
-    __slots__ = ("answers", "facts", "future", "keep")
+    __slots__ = ("answers", "facts", "future", "keep", "terms")
 
     def __init__(
-        self, facts: list[tables.FactRow], answers: list[tables.AnswerRow], future: asyncio.Future[int], keep: bool
+        self,
+        facts: list[tables.FactRow],
+        answers: list[tables.AnswerRow],
+        terms: list[tables.TermsRow],
+        future: asyncio.Future[int],
+        keep: bool,
     ) -> None:
         self.facts = facts
         self.answers = answers
+        self.terms = terms
         self.future = future
         self.keep = keep
 
@@ -127,11 +133,16 @@ class Writer:
     # ----------------------------------------------------------------------------------------------- taking work
 
     def write(
-        self, facts: list[tables.FactRow], answers: list[tables.AnswerRow], *, keep: bool = False
+        self,
+        facts: list[tables.FactRow],
+        answers: list[tables.AnswerRow],
+        terms: list[tables.TermsRow] | None = None,
+        *,
+        keep: bool = False,
     ) -> asyncio.Future[int]:
         """Queue rows for the next group; the future holds the last fact's number once durable."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._submit(_Write(facts, answers, future, keep))
+        self._submit(_Write(facts, answers, terms or [], future, keep))
         return future
 
     async def job(self, work: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -237,12 +248,15 @@ class Writer:
             answers = [answer for write in group for answer in write.answers]
             if answers:
                 tables.insert_answers(connection, answers)
+            terms = [row for write in group for row in write.terms]
+            if terms:
+                tables.insert_terms(connection, terms)
             await self._worker.run(_commit_and_anchor, self._anchor, rows.head)
         except BaseException:
             connection.rollback()
             raise
         self._anchor_dirty = True
-        self._log_pages += 6 + sum(len(fact[5]) for fact in rows.facts) // 2500
+        self._log_pages += 6 + (sum(len(fact[5]) for fact in rows.facts) + sum(len(row[3]) for row in terms)) // 2500
         self._forget_deliveries()
         return rows.head
 

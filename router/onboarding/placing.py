@@ -13,14 +13,16 @@ import msgspec
 from msgspec import Struct
 
 from router.engine import Engine, Refused
-from router.engine.controls import Candidate, Controls
+from router.engine.controls import Controls
+from router.engine.slices import Slices
 from router.ledger.protocol import LedgerError
 from router.model.lead import Lead
 from router.model.times import NS_DAY
 from router.onboarding.changes import Change, changes
 from router.onboarding.replay import LEADS_MAX, Replayed, Sold, replay
 from router.terms.book import Book
-from router.terms.compile import compile_book
+from router.terms.candidate import Candidate
+from router.terms.compile import compiling
 from router.terms.load import STATE_PLACE
 from router.terms.problems import Problem
 from router.terms.schema import Terms
@@ -138,7 +140,8 @@ class Placing:
     async def difference(self, candidate: Candidate) -> Difference:
         """What good terms would bring, the last day's leads sold under both; away from the loop."""
         assert candidate.terms is not None, "only good terms can be compared"
-        old, new = self._engine.book, await asyncio.to_thread(compile_book, candidate.terms)
+        old = self._engine.book
+        new = await Slices(self._engine.clock).run(compiling(candidate.terms, old, candidate.read))
         leads = await self._engine.ledger.recent_leads(self._engine.now_ns() - NS_DAY, limit=LEADS_MAX)
         return await asyncio.to_thread(difference, old, new, leads)
 

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from router.terms.book import Book
 from router.terms.coverage import Coverage, codes_in_use, expand
 from router.terms.geography import us
-from router.terms.schema import Terms
+from router.terms.schema import Buyer, Contract, Terms
 
 _STATES_SHOWN: Final = 8
 
@@ -50,13 +51,21 @@ def territories(terms: Terms) -> list[Territory]:
     found: list[Territory] = []
     for buyer in terms.buyers.values():
         for contract in buyer.contracts:
-            if contract.coverage is None:
-                continue
-            coverage, _ = expand(contract.coverage, lists=terms.lists, country=terms.router.defaults.country)
-            live = buyer.status == contract.status == "live"
-            codes = frozenset(codes_in_use(coverage))
-            found.append(Territory(contract.id, buyer.id, contract.lead_type, live, coverage, codes))
+            if contract.coverage is not None:
+                coverage, _ = expand(contract.coverage, lists=terms.lists, country=terms.router.defaults.country)
+                found.append(_territory(contract, buyer, coverage))
     return sorted(found)
+
+
+def territories_of(book: Book) -> list[Territory]:
+    """What every contract of a Book covers, by id: the codes it was compiled to."""
+    return sorted(_territory(plan.terms, plan.buyer, plan.coverage) for plan in book.contracts.values())
+
+
+def _territory(contract: Contract, buyer: Buyer, coverage: Coverage) -> Territory:
+    live = buyer.status == contract.status == "live"
+    codes = frozenset(codes_in_use(coverage))
+    return Territory(contract.id, buyer.id, contract.lead_type, live, coverage, codes)
 
 
 def buyers_at(covered: Iterable[Territory]) -> Counter[str]:

@@ -14,11 +14,10 @@ from router.ledger.protocol import LedgerError
 from router.model.facts import Decided, Ended, Received, Reserved, Settled
 from router.model.times import NS_DAY, format_instant
 from router.reports.acceptance import acceptance
-from router.reports.coverage import gaps, gaps_summary, overlaps, summary, territories
+from router.reports.coverage import gaps, gaps_summary, overlaps, summary, territories_of
 from router.reports.demand import demand_in
 from router.reports.near_misses import Unsold, near_misses
 from router.terms.book import Book
-from router.terms.compile import revive
 
 ROWS_MAX: Final = 500
 #: Unsold leads that are judged again, the newest; a report is for talking to a buyer, not for the archive.
@@ -47,7 +46,7 @@ def _acceptance(past: Past, since_ns: int) -> dict[str, Any]:
 def _coverage(past: Past, since_ns: int) -> dict[str, Any]:
     book = _book_in_force(past)
     seen = demand_in(past, since_ns)
-    covered = territories(book.terms)
+    covered = territories_of(book)
     found = gaps(covered, seen.spots, sorted(book.lead_types))
     tables = {kind: gaps_summary(found[kind], seen.of_type[kind], rows_max=ROWS_MAX) for kind in found}
     return {
@@ -82,10 +81,9 @@ def _unsold(past: Past, decided: dict[str, Decided]) -> Iterator[Unsold]:
     for fact in decided.values():
         by_terms.setdefault((fact.terms_version, fact.mode), []).append(fact)
     for (version, mode), facts in sorted(by_terms.items()):
-        stored = past.terms(version)
-        if stored is None:
+        book = past.book(version)
+        if book is None:
             continue
-        book = revive(stored)
         boards: dict[str, Board] = {}
         for fact in facts:
             lead = past.lead(fact.lead_id)
@@ -98,11 +96,11 @@ def _unsold(past: Past, decided: dict[str, Decided]) -> Iterator[Unsold]:
 
 def _book_in_force(past: Past) -> Book:
     version = past.version_in_force()
-    stored = None if version is None else past.terms(version)
-    if stored is None:
+    book = None if version is None else past.book(version)
+    if book is None:
         hint = "start the daemon once with a good configuration"
         raise LedgerError("the ledger knows no terms yet", hint=hint)
-    return revive(stored)
+    return book
 
 
 REPORTS: Final[dict[str, Callable[[Past, int], dict[str, Any]]]] = {

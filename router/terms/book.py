@@ -3,11 +3,13 @@
 Durations and prices are plain integers here, references are resolved, coverage is expanded to codes and prefixes.
 """
 
+from collections.abc import Iterator
 from datetime import date, tzinfo
 from typing import Final, Literal
 
 from msgspec import Struct
 
+from router.terms.catalog import Catalog
 from router.terms.coverage import Coverage
 from router.terms.endpoint import EndpointPlan
 from router.terms.hours import Hours
@@ -17,7 +19,7 @@ from router.terms.schema import Buyer, Contract, LeadType, Method, Per, RouterTe
 OUTCOMES_MAX: Final = 10_000
 
 
-class CapPlan(Struct, frozen=True):
+class CapPlan(Struct, frozen=True, gc=False):
     """One cap: at most `limit` leads, or `spend` minor units, per window. `owner` is `contract:ID` or `buyer:ID`."""
 
     owner: str
@@ -28,14 +30,14 @@ class CapPlan(Struct, frozen=True):
     spend: int | None
 
 
-class RatePlan(Struct, frozen=True):
+class RatePlan(Struct, frozen=True, gc=False):
     """A token bucket as intervals: one token comes back every `interval_ns`, at most `burst` are kept."""
 
     interval_ns: int
     burst: int
 
 
-class RampPlan(Struct, frozen=True):
+class RampPlan(Struct, frozen=True, gc=False):
     """The growing day cap; `every_days` whole local days a step."""
 
     start: int
@@ -45,7 +47,7 @@ class RampPlan(Struct, frozen=True):
     hold_below: float | None
 
 
-class DedupPlan(Struct, frozen=True):
+class DedupPlan(Struct, frozen=True, gc=False):
     """A contract's dedup. `keys` is an OR of ANDs of field names."""
 
     keys: tuple[tuple[str, ...], ...]
@@ -54,7 +56,7 @@ class DedupPlan(Struct, frozen=True):
     counts: str
 
 
-class GuardPlan(Struct, frozen=True, kw_only=True):
+class GuardPlan(Struct, frozen=True, kw_only=True, gc=False):
     """One guard. It looks back `over_ns`, or at the `last` so many outcomes; `trip` and `recover` are shares.
 
     Those of `latency_p95` are milliseconds. `key` tells a contract's guards apart for as long as they mean the same.
@@ -73,17 +75,16 @@ class GuardPlan(Struct, frozen=True, kw_only=True):
     probes: int
 
 
-class TierPlan(Struct, frozen=True):
-    """A tier: its place in order, its methods, and a digest of the contracts in it."""
+class TierPlan(Struct, frozen=True, gc=False):
+    """A tier: its place in order and its methods."""
 
     index: int
     name: str
     method: Method
     secondary: Method | None
-    roster: str
 
 
-class ContractPlan(Struct, frozen=True, kw_only=True):
+class ContractPlan(Struct, frozen=True, kw_only=True, gc=False):
     """Everything a decision needs of one contract."""
 
     id: str
@@ -110,14 +111,43 @@ class ContractPlan(Struct, frozen=True, kw_only=True):
     centers: tuple[tuple[float, float], ...] = ()  # latitude, longitude of each radius, degrees
 
 
+class BuyerPart(Struct, frozen=True, kw_only=True, gc=False):
+    """One buyer, compiled: what the next Book takes over when the buyer does not change.
+
+    `place` is the file it stands in, `address` where its piece is kept in the ledger, `entries` where the long lists
+    of codes are that it names.
+    """
+
+    buyer: Buyer
+    place: str
+    plans: tuple[ContractPlan, ...]
+    address: str
+    entries: tuple[str, ...]
+
+    @property
+    def kinds(self) -> Iterator[str]:
+        """The lead types of its contracts."""
+        return (plan.lead_type for plan in self.plans)
+
+
+class Remembered(Struct, frozen=True):
+    """What dedup compares under these terms, and for how long that must be remembered (nanoseconds)."""
+
+    fields: tuple[str, ...]
+    keep_ns: int
+
+
 class Book(Struct, frozen=True, kw_only=True):
     """All terms, compiled. `version` is the content hash of everything that decides."""
 
     version: str
     terms: Terms
+    parts: dict[str, BuyerPart]  # by buyer id
+    catalog: Catalog
     contracts: dict[str, ContractPlan]
     by_type: dict[str, tuple[ContractPlan, ...]]
-    tiers: dict[str, tuple[TierPlan, ...]]
+    rosters: dict[str, str]  # "lead_type/tier" -> digest of the contracts in it
+    remembered: Remembered
     source_by_token: dict[str, str]  # lower-case hex SHA-256 -> source id
     buyer_by_token: dict[str, str]
 

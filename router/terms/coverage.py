@@ -11,6 +11,7 @@ fifth of a set.
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
@@ -30,7 +31,8 @@ __all__ = [
     "parse_entry",
 ]
 
-_POSTAL_CODES: Final = "postal_codes"
+#: The label of the entry that holds all single codes of one list.
+POSTAL_CODES: Final = "postal_codes"
 _PROBLEMS_MAX: Final = 20  # of one kind below one key; the rest is counted
 _SHOWN_MAX: Final = 5
 _Kind = Literal["state", "county", "city"]
@@ -45,7 +47,7 @@ class CoverageProblem(NamedTuple):
     severity: Literal["error", "warning"]
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, weakref=True):
     """What one written entry stands for. `label` as written: `"postal_codes: 787*"`, `"files: coverage/x.csv"`.
 
     All single codes of one `postal_codes` list stand together in an entry labelled `"postal_codes"`.
@@ -62,7 +64,7 @@ class Entry(Struct, frozen=True):
         return code.startswith(self.prefixes) or _among(self.codes, code)
 
 
-class Coverage(Struct, frozen=True):
+class Coverage(Struct, frozen=True, gc=False):
     """The postal codes a contract accepts, in canonical form. What is excluded wins over everything."""
 
     country: str
@@ -179,13 +181,14 @@ class _Reading:
             *self.files("exclude.files", terms.files),
         )
 
-    def postal_codes(self, key: str, texts: Sequence[str]) -> Iterator[Entry]:
+    def postal_codes(self, key: str, texts: tuple[str, ...]) -> Iterator[Entry]:
         """One entry for all single codes, then one for each range, prefix, outcode or FSA."""
         single, wide = self._understood(_List(key), range(len(texts)), texts)
         if single:
-            yield Entry(_POSTAL_CODES, _distinct(single))
+            codes = _distinct(single)
+            yield Entry(POSTAL_CODES, texts if codes == texts else codes)  # one tuple for what was written and meant
         for text, parsed in wide:
-            yield Entry(f"{_POSTAL_CODES}: {text}", parsed.codes, parsed.prefixes)
+            yield Entry(f"{POSTAL_CODES}: {text}", parsed.codes, parsed.prefixes)
 
     def files(self, key: str, names: Sequence[str]) -> Iterator[Entry]:
         """One entry for each file."""
@@ -219,7 +222,7 @@ class _Reading:
                 self._error(place, f"{_shown(name)} is not a {kind} of the US", _did_you_mean(kind, name))
                 continue
             self._warn_approximate(place, name, len(codes))
-            yield Entry(f"{key.removeprefix('exclude.')}: {name}", codes, approximate=True)
+            yield _place_entry(f"{key.removeprefix('exclude.')}: {name}", kind, name)
 
     def circles(self, circles: Sequence[Radius]) -> Iterator[Entry]:
         """One entry for each radius."""
@@ -240,12 +243,14 @@ class _Reading:
 
     def _understood(
         self, here: _List, places: Sequence[int], texts: Sequence[str]
-    ) -> tuple[list[str], list[tuple[str, Parsed]]]:
+    ) -> tuple[Sequence[str], list[tuple[str, Parsed]]]:
         """Single codes as often as written, and every other entry with its text.
 
         Codes in use, which nearly all are, are known at one look; only the others are read closely.
         """
         geography = us() if self._country == "US" else None
+        if geography is not None and geography.in_use.issuperset(texts):
+            return texts, []
         known = list(map(geography.codes.get, texts)) if geography else [None] * len(texts)
         single = [code for code in known if code is not None]
         wide: list[tuple[str, Parsed]] = []
@@ -287,6 +292,12 @@ def _codes_of(kind: _Kind, name: str) -> tuple[str, ...] | None:
     return {"state": us().state, "county": us().county, "city": us().city}[kind](name)
 
 
+@lru_cache(maxsize=4096)
+def _place_entry(label: str, kind: _Kind, name: str) -> Entry:
+    """Ten thousand contracts share one "TX"."""
+    return Entry(label, _codes_of(kind, name) or (), approximate=True)
+
+
 def _did_you_mean(kind: _Kind, name: str) -> str:
     suggest, form = {
         "state": (us().suggest_state, '"OK"'),
@@ -301,10 +312,9 @@ def _unknown(known: Sequence[str | None]) -> Sequence[int]:
     return [index for index, code in enumerate(known) if code is None] if None in known else ()
 
 
-def _distinct(texts: list[str]) -> tuple[str, ...]:
-    """In ascending order, each once; lists mostly come in that order, which makes this cheaper than a set."""
-    ordered = sorted(texts)
-    return tuple(text for text, before in zip(ordered, ["", *ordered], strict=False) if text != before)
+def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
+    """In ascending order, each once."""
+    return tuple(dict.fromkeys(sorted(texts)))
 
 
 def _any_in_use(parsed: Parsed, geography: Geography) -> bool:
@@ -345,7 +355,7 @@ def _judge_excluded(coverage: Coverage) -> Iterator[CoverageProblem]:
         idle += [
             prefix for prefix in entry.prefixes if not _starts_any(prefix, ordered) and not _under(prefix, prefixes)
         ]
-        together = entry.label == _POSTAL_CODES
+        together = entry.label == POSTAL_CODES
         if idle and (together or len(idle) == len(entry.codes) + len(entry.prefixes)):
             what = ", ".join(idle[:_SHOWN_MAX]) if together else entry.label
             more = f" and {len(idle) - _SHOWN_MAX} more" if together and len(idle) > _SHOWN_MAX else ""
@@ -365,9 +375,9 @@ def _find(entries: tuple[Entry, ...], code: str) -> Entry | None:
 
 def _alone(entry: Entry | None, code: str) -> Entry | None:
     """The entry; for one that holds many single codes, the one code as if it stood alone."""
-    if entry is None or entry.label != _POSTAL_CODES:
+    if entry is None or entry.label != POSTAL_CODES:
         return entry
-    return Entry(f"{_POSTAL_CODES}: {code}", (code,))
+    return Entry(f"{POSTAL_CODES}: {code}", (code,))
 
 
 def _among(codes: tuple[str, ...], code: str) -> bool:

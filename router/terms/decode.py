@@ -11,6 +11,7 @@ import re
 import types
 from collections.abc import Callable, Iterable
 from functools import cache
+from sys import intern
 from typing import Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from msgspec import NODEFAULT, Struct, UnsetType
@@ -26,6 +27,7 @@ S = TypeVar("S", bound=Struct)
 _DEPTH_MAX: Final = 32
 _INTEGER_MAX: Final = 2**53 - 1
 _SHOWN_MAX: Final = 40
+_INTERNED_MAX: Final = 32  # ids, names and postal codes stand in many places: each is kept once
 #: Tables that may be written as their most important value alone: `solar = "12.00"` for `{ amount = "12.00" }`.
 _SHORT_FORMS: Final[dict[type[Struct], str]] = {Payout: "amount"}
 #: Text that is also a kind of value of its own: how it is read, and an example of it.
@@ -291,7 +293,7 @@ def _wrong_type(value: Any, where: Where, findings: Findings, wanted: str, mend:
 def _text(value: str, where: Where, findings: Findings) -> Any:
     if _UNUSABLE.search(value):
         return findings.add(where, "holds a control character or half a character", "Take it out; it cannot be meant")
-    return value
+    return intern(value) if len(value) <= _INTERNED_MAX else value
 
 
 def _integer(value: int, where: Where, findings: Findings) -> Any:

@@ -89,6 +89,11 @@ class Geography:
         """Every code in use, under itself: the one text all coverages share."""
         return {code: code for code in self._places}
 
+    @cached_property
+    def in_use(self) -> frozenset[str]:
+        """Every code in use."""
+        return frozenset(self._places)
+
     def any_with_prefix(self, prefix: str) -> bool:
         """Whether any code in use starts with these digits."""
         at = bisect_left(self._sorted, prefix)

@@ -26,8 +26,8 @@ Status = Literal["draft", "live", "paused", "closed"]
 Certificate = Literal["trustedform", "jornaya"]
 
 
-class Table(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A TOML table with exactly these keys."""
+class Table(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, gc=False):
+    """A TOML table with exactly these keys. A tree, so the garbage collector need not look at a million of them."""
 
 
 # -- router.toml ---------------------------------------------------------------------------------

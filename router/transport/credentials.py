@@ -1,6 +1,6 @@
 """Secrets that are there and cannot be used: found when terms are loaded, not when the first lead is to be sent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from router.buyers.auth import Message, SecretUnusableError, prove
 from router.terms.endpoint import secret_names
@@ -29,6 +29,12 @@ def unusable(terms: Terms, secrets: Mapping[str, str]) -> Iterator[Problem]:
                 place = f"{below('endpoints', name)}.auth"
                 severity = "error" if name in live else "warning"
                 yield Problem(terms.places[f"buyer:{buyer.id}"], place, *found, severity)  # type: ignore[arg-type]
+
+
+def prepare(auths: Iterable[Auth], secrets: Mapping[str, str]) -> None:
+    """Make the TLS contexts of those that need one, where another process has judged them."""
+    for auth in auths:
+        _wrong_with(auth, secrets)
 
 
 def _wrong_with(auth: Auth, secrets: Mapping[str, str]) -> tuple[str, str] | None:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from aiohttp import web
 from msgspec import Struct
 
 from router.core.intake.refusal import FieldError
-from router.engine import Engine
+from router.engine import Engine, archive
 from router.engine.controls import Controls
 from router.engine.feed import alert_json
 from router.engine.proof import Proof
@@ -20,6 +21,7 @@ from router.onboarding.placing import Placing
 from router.web import events, pages
 from router.web.buyers import Buyers
 from router.web.exchange import (
+    JSON,
     Exchange,
     bytes_answer,
     flag,
@@ -292,10 +294,24 @@ class Admin:
         """`GET /v1/terms/{version}`: the terms themselves; `current` is the version in force."""
         ask.query(())
         version = self._engine.book.version if ask.id == "current" else ask.id
-        body = await self._engine.ledger.terms(version)
-        if body is None:
+        found = archive.pieces(version, self._engine.ledger)
+        title = await anext(found, None)
+        if title is None:
             raise Problem("not_found", "There are no terms of that version in the ledger.")
-        return bytes_answer(body)
+        response = web.StreamResponse(headers={"Content-Type": JSON, "Cache-Control": "no-store"})
+        if ask.request.method == "HEAD":
+            return web.Response(headers=response.headers)
+        await response.prepare(ask.request)
+        await response.write(b'{"version":' + msgspec.json.encode(version) + b',"pieces":{' + _entry(*title))
+        async for address, piece in found:
+            await response.write(b"," + _entry(address, piece))
+        await response.write(b"}}")
+        await response.write_eof()
+        return response
+
+
+def _entry(address: str, piece: bytes) -> bytes:
+    return msgspec.json.encode(address) + b":" + piece
 
 
 def _found(lead: FoundLead) -> dict[str, Any]:

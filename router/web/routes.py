@@ -376,10 +376,10 @@ ROUTES: Final = (
         method="GET",
         path="/v1/terms/{id}",
         handler="get_terms_version",
-        says="The terms of a version, as the ledger keeps them; `current` is the one in force",
+        says="The terms of a version, in pieces as the ledger keeps them; `current` is the one in force",
         listeners=_ADMIN,
         allowed=ADMIN,
-        answers={200: ("the canonical text that the version is the hash of", "application/json")},
+        answers={200: ("every piece by its address, the hash of it", "TermsPieces")},
         problems=_READING,
     ),
     Route(

@@ -308,6 +308,11 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Report": _object({"report": TEXT, "since": INSTANT, "until": INSTANT}, ("report", "since", "until")),
     "Terms": _object({"version": TEXT, "loaded_at": INSTANT}, ("version", "loaded_at")),
+    "TermsPieces": _object(
+        {"version": TEXT, "pieces": {"type": "object", "additionalProperties": {"type": "object"}}},
+        ("version", "pieces"),
+        "Pieces by their addresses: the title page under the version, which names index pages, which name the rest",
+    ),
     "Findings": _object(
         {
             "ok": BOOLEAN,

@@ -14,13 +14,14 @@ from router.clock import SystemClock
 from router.daemon.serving import Serving
 from router.daemon.sockets import listen
 from router.engine import Engine
-from router.engine.controls import Candidate, Controls
+from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.engine.watch import Watch
 from router.ledger.memory import MemoryLedger
 from router.metrics import Metrics
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
 from router.onboarding.placing import Placing
+from router.terms.candidate import Candidate
 from router.terms.check import check_buyer
 from router.terms.compile import compile_book
 from router.terms.load import with_buyer
@@ -116,7 +117,7 @@ class House:
         self.engine = Engine(
             book=compile_book(terms), ledger=ledger, transport=self.transport, clock=SystemClock(), secrets={}
         )
-        self.controls = Controls(self.engine, next_terms)
+        self.controls = Controls(self.engine, factory.reader(next_terms))
         self.proof = Proof(self.engine)
         self.watch = Watch(self.engine)
         self.records = MemoryRecords()

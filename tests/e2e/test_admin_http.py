@@ -7,9 +7,9 @@ import orjson
 import pytest
 from msgspec import json, structs
 
-from router.engine.controls import Candidate
 from router.model.delivery import HttpRequest, HttpResponse
 from router.model.facts import Deposited, Paused, Resumed, Settled
+from router.terms.candidate import Candidate
 from router.terms.problems import Problem
 from router.web.routes import ADMIN as ADMIN_ONLY
 from router.web.routes import ROUTES, Route

@@ -8,8 +8,9 @@ import aiohttp
 import orjson
 import pytest
 
-from router.daemon.configuration import BuyerRecords
+from router.configuration.disk import BuyerRecords
 from router.model.facts import TermsLoaded
+from router.terms.revive import revive
 from tests import factory
 from tests.e2e.house import ADMIN, LEAD, OPERATOR, House, digest, house_terms, open_house
 from tests.e2e.process import daemon, give, write_config
@@ -155,7 +156,9 @@ async def test_what_a_reload_would_change(house: House) -> None:
     assert body["difference"]["replay"]["leads"] == 0
     assert "difference" not in (await house.ask("POST", "/v1/terms:check", token=OPERATOR, admin=True))[1]
     status, terms = (await house.ask("GET", "/v1/terms/current", token=ADMIN, admin=True))[:2]
-    assert (status, sorted(terms)) == (200, ["coverage", "rules", "terms"])
+    assert (status, sorted(terms)) == (200, ["pieces", "version"])
+    pieces = {address: orjson.dumps(piece) for address, piece in terms["pieces"].items()}
+    assert revive(terms["version"], pieces.__getitem__).version == house.engine.book.version
     assert (await house.ask("GET", f"/v1/terms/{house.engine.book.version}", token=ADMIN, admin=True))[1] == terms
     assert (await house.ask("GET", "/v1/terms/nothing", token=ADMIN, admin=True))[0] == 404
     assert (await house.ask("GET", "/v1/terms/current", token=OPERATOR, admin=True))[0] == 403

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.daemon.configuration import read_candidate
+from router.configuration.disk import read_candidate
 from router.daemon.serve import DISK, INTERNAL, Daemon
 from router.ledger.protocol import LedgerBroken
 from tests.e2e.house import SOURCE

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import hypothesis.strategies as st
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from router.core.calendar import local
 from router.core.decide import Choice, kin_of
@@ -20,7 +21,7 @@ from router.model.codes import RULES
 from router.model.facts import Deposited, Paused, Resumed
 from router.model.lead import Lead
 from router.terms.book import Book
-from router.terms.compile import revive, stored_form
+from router.terms.revive import revive, written
 from tests.examples import examples
 from tests.property.worlds import STARTS, STEPS, World, books, leads
 
@@ -48,23 +49,12 @@ def test_masks_equal_the_naive_scan(book: Book, some: list[Lead]) -> None:
 @given(books(), st.randoms(use_true_random=False), leads())
 def test_decisions_do_not_depend_on_load_order(book: Book, random: Any, lead: Lead) -> None:
     """Buyers and contracts read in another order give the same boards, and the stored terms revive to the same Book."""
-    revived = revive(stored_form(book))
+    revived = revive(book.version, dict(written(book)).__getitem__)
     assert revived.version == book.version
     shuffled = list(book.contracts.values())
     random.shuffle(shuffled)
-    other = Board(
-        type(book)(
-            version=book.version,
-            terms=book.terms,
-            contracts={plan.id: plan for plan in shuffled},
-            by_type={"solar": tuple(shuffled)},
-            tiers=book.tiers,
-            source_by_token={},
-            buyer_by_token={},
-        ),
-        "solar",
-        "exclusive",
-    )
+    plans = {plan.id: plan for plan in shuffled}
+    other = Board(replace(book, contracts=plans, by_type={"solar": tuple(shuffled)}), "solar", "exclusive")
     board = Board(revived, "solar", "exclusive")
     assert [plan.id for plan in other.plans] == [plan.id for plan in board.plans]
     assert other.passing(lead, other.covering(lead)) == board.passing(lead, board.covering(lead))

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from router.engine import Refused
-from router.engine.controls import Candidate, Controls
+from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.model.delivery import HttpRequest
 from router.model.facts import Attempted, Ended, Reserved, Settled
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
+from router.terms.candidate import Candidate
 from tests import factory
 from tests.simulation.router_world import (
     ACCEPTED,
@@ -329,7 +330,7 @@ def test_an_operator_resolves_a_doubt_once() -> None:
 
     async def story(w: RouterWorld) -> None:
         assert (await w.sell(factory.lead())).status == "in_doubt"
-        controls = Controls(w.engine, lambda: Candidate(terms=None, problems=(), secrets={}))
+        controls = Controls(w.engine, factory.reader(lambda: Candidate(terms=None, problems=(), secrets={})))
         doubt = facts(w, Reserved)[0].delivery_id
         with pytest.raises(Refused) as other:
             await controls.resolve(doubt, "rejected", by="buyer:second", buyer_id="second")
@@ -388,7 +389,7 @@ def test_reroute() -> None:
     world = RouterWorld(book, by_buyer(first=ACCEPTED))
 
     async def story(w: RouterWorld) -> None:
-        controls = Controls(w.engine, lambda: Candidate(terms=None, problems=(), secrets={}))
+        controls = Controls(w.engine, factory.reader(lambda: Candidate(terms=None, problems=(), secrets={})))
         await controls.pause("contract", "a", reason="trial", by="operator:alice")
         assert (await w.sell(factory.lead())).status == "unsold"
         assert await controls.resume("contract", "a", by="operator:alice")
@@ -460,7 +461,7 @@ def test_terms_are_swapped_whole_and_counts_stay() -> None:
 
     async def story(w: RouterWorld) -> None:
         await w.sell(factory.lead("one"))
-        controls = Controls(w.engine, lambda: Candidate(terms=after, problems=(), secrets={}))
+        controls = Controls(w.engine, factory.reader(lambda: Candidate(terms=after, problems=(), secrets={})))
         result = await controls.reload(by="operator:alice")
         assert result.changed
         await w.sell(factory.lead("two", phone="+15125550148"))
@@ -592,7 +593,7 @@ def test_a_prepaid_buyer_gets_leads_while_it_has_money() -> None:
     world = RouterWorld(book, by_buyer(first=ACCEPTED))
 
     async def story(w: RouterWorld) -> list[str]:
-        controls = Controls(w.engine, lambda: Candidate(terms=None, problems=(), secrets={}))
+        controls = Controls(w.engine, factory.reader(lambda: Candidate(terms=None, problems=(), secrets={})))
         assert await controls.deposit("first", 2500, "p-1", by="operator:alice") == 2500
         with pytest.raises(Refused) as again:
             await controls.deposit("first", 2500, "p-1", by="operator:alice")

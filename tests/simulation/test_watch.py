@@ -11,12 +11,13 @@ import pytest
 
 from router.engine import watch as watching
 from router.engine import webhook
-from router.engine.controls import Candidate, Controls
+from router.engine.controls import Controls
 from router.engine.feed import AlertTold
 from router.engine.watch import Watch
 from router.engine.webhook import LANE, PAUSES_S, WAITING_MAX, Webhook
 from router.model.delivery import HttpRequest
 from router.model.times import NS_HOUR, NS_MINUTE, NS_S
+from router.terms.candidate import Candidate
 from tests import factory
 from tests.simulation.router_world import ACCEPTED, DOWN, Answer, RouterWorld, answer
 
@@ -50,7 +51,8 @@ class Station(RouterWorld):
         self.watch = Watch(self.engine)
         self.watch.on_told.append(self.told.append)
         terms = self.engine.book.terms
-        self.controls = Controls(self.engine, lambda: Candidate(terms=terms, problems=(), secrets=self.secrets))
+        candidate = Candidate(terms=terms, problems=(), secrets=self.secrets)
+        self.controls = Controls(self.engine, factory.reader(lambda: candidate))
 
 
 def kinds(told: list[AlertTold]) -> list[tuple[str, bool]]:
@@ -118,7 +120,7 @@ def test_terms_that_change_under_a_look_begin_it_anew(monkeypatch: pytest.Monkey
         await world.sell(factory.lead("l1"))
         look = asyncio.ensure_future(world.watch.look())
         await asyncio.sleep(0)
-        await world.engine.adopt(factory.book(), world.engine.live, {}, by="operator:ann")
+        world.engine.journal.book = factory.book()  # as `adopt` does, in the middle of a look
         await look
         assert world.told == []
         assert await world.watch.fresh() == []

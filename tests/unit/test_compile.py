@@ -1,7 +1,8 @@
 """The Book and its version."""
 
 from router.buyers.render import render
-from router.terms.compile import compile_book, revive, stored_form
+from router.terms.compile import compile_book
+from router.terms.revive import revive, written
 from router.terms.template import RenderContext
 from tests import factory
 
@@ -23,7 +24,7 @@ def test_a_revived_book_sends_the_same_bytes() -> None:
     """The order of a body's keys survives the ledger: a repeat after a restart is byte-identical."""
     body = {"zip": "{{postal_code}}", "alpha": "{{first_name}}", "m": {"z": 1, "a": 2}}
     book = factory.book(factory.buyer("a", factory.contract("c"), endpoint={"body": body}))
-    revived = revive(stored_form(book))
+    revived = revive(book.version, dict(written(book)).__getitem__)
     assert revived.version == book.version
     context = RenderContext(lead=factory.lead(first_name="Ana"), delivery_id="d", contract_id="c", price=1000)
     one, other = (render(each.contracts["c"].endpoint, context, {}, now_s=0) for each in (book, revived))

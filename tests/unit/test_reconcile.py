@@ -10,11 +10,12 @@ import pytest
 
 from router.cli import main
 from router.cli.exits import DONE, NO, USAGE
+from router.clock import SystemClock
+from router.engine import archive
 from router.ledger.sqlite import SqliteLedger
 from router.model.facts import Ended, Entry, Received, Reserved, Settled, TermsLoaded
 from router.reports.buyer_list import BuyerList, read_day, read_list
 from router.reports.reconcile import KINDS, Ours, Reconciliation, reconcile
-from router.terms.compile import stored_form
 from tests import factory
 from tests.factory import NOON, buyer, contract
 
@@ -187,7 +188,7 @@ async def state(tmp_path: Path) -> Path:
     )
     ledger = SqliteLedger(tmp_path)
     await ledger.open()
-    await ledger.put_terms(book.version, stored_form(book))
+    await archive.keep(book, None, ledger, SystemClock())
     entries = [Entry(at_ns=NOON, fact=TermsLoaded(terms_version=book.version, by="start"))]
     for n, owner, outcome in (
         (1, "bright", "accepted"),

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from router.clock import SystemClock
 from router.core.index import Board
+from router.engine import archive
 from router.ledger.sqlite import SqliteLedger
 from router.model.facts import Decided, Ended, Entry, Received, Reserved, Settled, TermsLoaded
 from router.model.times import NS_DAY
@@ -14,7 +16,6 @@ from router.reports.demand import demand
 from router.reports.map import Layer, draw, spot
 from router.reports.near_misses import Unsold, near_misses
 from router.reports.run import report
-from router.terms.compile import stored_form
 from router.terms.geography import us
 from tests import factory
 from tests.factory import NOON, buyer, contract
@@ -194,7 +195,7 @@ async def test_reports_read_the_past(tmp_path: Any) -> None:
     )
     ledger = SqliteLedger(tmp_path)
     await ledger.open()
-    await ledger.put_terms(book.version, stored_form(book))
+    await archive.keep(book, None, ledger, SystemClock())
     leads = {
         "lead-1": factory.lead("lead-1", credit_score=600),
         "lead-2": factory.lead("lead-2", postal_code="10001"),

@@ -1,4 +1,4 @@
-"""From files to a Book the engine can run on, with all that is wrong said at once; and a buyer's record to disk."""
+"""From files to terms the engine may use, with all that is wrong said at once; and a buyer's record to disk."""
 
 import os
 from contextlib import suppress
@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import structs
 
-from router.engine.controls import Candidate
+from router.terms.candidate import Candidate
 from router.terms.check import check, check_buyer
 from router.terms.load import load, with_buyer
 from router.terms.problems import Problem
