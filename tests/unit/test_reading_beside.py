@@ -127,4 +127,4 @@ def test_frames_are_short(config: Path, tmp_path: Path) -> None:
     frames = list(sent(read_candidate(config, tmp_path), frozenset()))
     assert len(frames) > 5
     assert max(map(len, frames)) < 100_000
-    assert len(taken(frames).places) == 2 * 302 + 2
+    assert len(taken(frames).problems) > 300
