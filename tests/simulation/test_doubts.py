@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from router.engine.controls import Candidate, Controls
+from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.model.delivery import HttpRequest
 from router.model.facts import Attempted, Reserved, Settled
 from router.model.times import NS_HOUR, NS_S
+from router.terms.candidate import Candidate
 from tests import factory
 from tests.simulation.router_world import ACCEPTED, HANG, REJECTED, Answer, RouterWorld, answer
 from tests.simulation.test_snapshots import slow_disk
@@ -54,7 +55,7 @@ def facts(w: RouterWorld, kind: type) -> list[Any]:
 def controls(w: RouterWorld, *buyers: dict[str, Any], **parts: Any) -> Controls:
     """What operators may do; a reload reads these buyers."""
     terms = factory.terms(*buyers, **parts) if buyers else None
-    return Controls(w.engine, lambda: Candidate(terms=terms, problems=(), secrets={}))
+    return Controls(w.engine, factory.reader(lambda: Candidate(terms=terms, problems=(), secrets={})))
 
 
 def doubtful(w: RouterWorld) -> str:
