@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from router.core.decide import decided_fact, recheck, reserve
+from router.core.decide import decided_fact, named, recheck, reserve
 from router.core.explain import explain
 from router.core.guards import all_guards, is_probed_out, stage
 from router.core.index import bits
@@ -94,7 +94,7 @@ class GuardsMachine(RuleBasedStateMachine):
                         assert choice.details[contract_id] == (refusal.expected, refusal.actual)
                         assert contract_id in choice.throttled or "probes sent" in refusal.actual
         choice = max(choices, key=lambda one: one.expected(world.state))
-        fact: Decided = decided_fact(choice, world.state, lead)
+        fact: Decided = decided_fact(choice, world.live.standings["solar", choice.board.mode], lead)
         before = self.turns()
         world.note(fact)
         counted = {(id_, key): turns for (id_, key), turns in self.turns().items() if id_ in fact.throttled}
@@ -159,7 +159,7 @@ class GuardsMachine(RuleBasedStateMachine):
         world = self.world
         lead = world.state.open[lead_id]
         standings = world.live.standings.get(("solar", lead.mode))
-        for place, name in enumerate(lead.ranking if standings is not None else ()):
+        for place, name in enumerate(named(standings.board, lead.ranking) if standings is not None else ()):
             plan = world.book.contracts.get(name)
             if standings is None or plan is None or plan.buyer_id in lead.buyers:
                 continue
