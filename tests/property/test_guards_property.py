@@ -3,7 +3,7 @@
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from router.core.decide import decided_fact, named, recheck, reserve
@@ -17,10 +17,10 @@ from router.model.facts import Attempted, Decided, Ended, GuardTripped, Received
 from router.model.times import NS_HOUR, NS_MINUTE, NS_S
 from router.terms.book import Book
 from tests import factory
+from tests.examples import examples
 from tests.guarded import GuardedWorld
 from tests.property.worlds import contract, leads
 
-SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 STEPS = [NS_S, 20 * NS_S, NS_MINUTE, 6 * NS_MINUTE, NS_HOUR]
 
 
@@ -246,7 +246,5 @@ class GuardsMachine(RuleBasedStateMachine):
         assert whole.dump() == rest.dump() == world.state.dump()
 
 
-GuardsMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=SLOW_DATA
-)
+GuardsMachine.TestCase.settings = settings(examples(15), stateful_step_count=30)
 TestGuards = GuardsMachine.TestCase
