@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "pause": "stop leads to a contract, to a buyer or from a source",
     "resume": "take a pause back",
     "resolve": "say what became of a delivery that is in doubt",
+    "export": "posting specifications out of the terms: for a source, for a buyer",
     "reconcile": "a buyer's own list of leads against the ledger: the failures nobody was told of",
     "report": "acceptance, near misses, coverage: what many leads together say",
     "token": "make a token, with the line for the configuration",

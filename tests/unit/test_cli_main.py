@@ -23,7 +23,13 @@ def test_every_command_has_its_file_and_help(name: str, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"serve"}))
 def test_every_command_speaks_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`--json` is an option everywhere but of the daemon, which has a log."""
-    actions = {"token": ["new"], "ledger": ["verify"], "coverage": ["import"], "report": ["acceptance"]}
+    actions = {
+        "token": ["new"],
+        "ledger": ["verify"],
+        "coverage": ["import"],
+        "report": ["acceptance"],
+        "export": ["spec-buyer"],
+    }
     assert main([name, *actions.get(name, []), "--help"]) == DONE
     assert "--json" in capsys.readouterr().out
 
