@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from router.model.addresses import Network, networks
 from router.terms.checks.caps import judge_caps
 from router.terms.checks.contracts import judge_contract
-from router.terms.checks.endpoints import judge_endpoint
+from router.terms.checks.endpoints import judge_endpoint, judge_left_out
 from router.terms.checks.lead_types import judge_lead_type
 from router.terms.checks.page import Page
 from router.terms.checks.router_file import judge_router
@@ -22,10 +22,10 @@ from router.terms.checks.values import (
     judge_token_hashes,
     judge_zone,
 )
-from router.terms.coverage import Coverage
+from router.terms.coverage import Coverage, any_in_use
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.problems import Problem
-from router.terms.schema import Buyer, Contract, Terms
+from router.terms.schema import Buyer, Contract, LeadType, Terms
 from router.terms.template import below
 
 _ROUTER: str = "router.toml"
@@ -51,6 +51,7 @@ def check(terms: Terms) -> list[Problem]:
         page = Page(_place(terms, "lead_type", lead_type.id))
         judge_lead_type(page, lead_type)
         judge_gaps(page, coverages[lead_type.id])
+        _judge_trade(page, lead_type, terms, covered=bool(coverages[lead_type.id]))
         problems += page.problems
     for source in terms.sources.values():
         page = Page(_place(terms, "source", source.id))
@@ -99,6 +100,9 @@ def _judge_buyer(buyer: Buyer, terms: Terms) -> tuple[list[Problem], list[tuple[
         coverage = judge_coverage(place, contract, terms)
         if coverage is not None and contract.status == "live" and buyer.status == "live":
             live.append((index, contract, coverage))
+            if not any_in_use(coverage):
+                mend = "Correct its codes, or ask the buyer for its list"
+                place.warn("coverage", "this contract can never win a lead: it covers no postal code in use", mend)
     if len(live) > 1:
         judge_overlaps(page, live)
     return page.problems, [(contract, coverage) for _, contract, coverage in live]
@@ -107,14 +111,23 @@ def _judge_buyer(buyer: Buyer, terms: Terms) -> tuple[list[Problem], list[tuple[
 def _judge_endpoints(page: Page, buyer: Buyer, terms: Terms) -> None:
     allow = _allowed(terms)
     for name, endpoint in buyer.endpoints.items():
-        kinds = {contract.lead_type for contract in buyer.contracts if contract.endpoint == name}
-        judge_endpoint(
-            page.at(below("endpoints", name)),
-            name,
-            endpoint,
-            lead_types=[terms.lead_types[kind] for kind in sorted(kinds) if kind in terms.lead_types],
-            allow=allow,
-            http=terms.router.network.allow_http,
+        using = [contract for contract in buyer.contracts if contract.endpoint == name]
+        kinds = {contract.lead_type for contract in using}
+        lead_types = [terms.lead_types[kind] for kind in sorted(kinds) if kind in terms.lead_types]
+        place = page.at(below("endpoints", name))
+        judge_endpoint(place, name, endpoint, lead_types=lead_types, allow=allow, http=terms.router.network.allow_http)
+        judge_left_out(place, endpoint, using, lead_types)
+        if not using:
+            place.warn("", "no contract of this buyer uses it", "Name it in a contract, or take it out")
+
+
+def _judge_trade(page: Page, lead_type: LeadType, terms: Terms, *, covered: bool) -> None:
+    """Warn of a lead type that nobody sends or nobody buys."""
+    if not any(lead_type.id in source.lead_types for source in terms.sources.values()):
+        page.warn("", "no source sends leads of this type", "Add it to the lead_types of a source, or take it out")
+    if not covered:
+        page.warn(
+            "", "no live contract buys leads of this type, so every one stays unsold", "Find a buyer, or take it out"
         )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Coverage",
     "CoverageProblem",
     "Entry",
+    "any_in_use",
     "canonical_postal_code",
     "codes_in_use",
     "expand",
@@ -143,6 +144,19 @@ def codes_in_use(coverage: Coverage) -> set[str]:
         return set()
     codes = set(us().codes) if coverage.everywhere else _in_use(coverage.entries)
     return codes - _in_use(coverage.excluded) if coverage.excluded else codes
+
+
+def any_in_use(coverage: Coverage) -> bool:
+    """Whether it takes in any postal code in use; codes of another country are judged by form alone, and may be."""
+    if coverage.country != "US" or coverage.everywhere:
+        return True
+    if coverage.excluded:
+        return bool(codes_in_use(coverage))
+    geography = us()
+    return any(
+        any(map(geography.exists, entry.codes)) or any(map(geography.any_with_prefix, entry.prefixes))
+        for entry in coverage.entries
+    )
 
 
 def _in_use(entries: Sequence[Entry]) -> set[str]:

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from sys import intern
 from typing import Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -193,10 +193,16 @@ def _list(item: Any) -> Reader:
     def read(value: Any, where: Where, findings: Findings) -> Any:
         if not isinstance(value, list | tuple):
             return findings.add(where, f"is {_called(value)}, not a list", "Put it in square brackets: [ ... ]")
+        if item is str and _all_plain(value):  # thousands of postal codes: judged as one text
+            return tuple(value)
         found = tuple([read_item(entry, (where, index), findings) for index, entry in enumerate(value)])
         return BAD if any(entry is BAD for entry in found) else found
 
     return read
+
+
+def _all_plain(entries: Sequence[Any]) -> bool:
+    return all(type(entry) is str for entry in entries) and _UNUSABLE.search("".join(entries)) is None
 
 
 def _mapping(item: Any) -> Reader:

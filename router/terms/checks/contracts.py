@@ -1,20 +1,18 @@
 """Contracts: references, values, and what can never work, held against lead type, sources and buyer."""
 
-from collections.abc import Iterable, Iterator
 from typing import Final
 
-from router.model.money import format_money
 from router.model.times import NS_DAY, format_duration
 from router.terms.checks.caps import judge_caps, judge_rate
 from router.terms.checks.endpoints import named_fields
 from router.terms.checks.fields import (
-    NUMBERS,
     judge_criterion,
     judge_key_sets,
     judge_names,
     judge_rule,
 )
 from router.terms.checks.guards import judge_guards
+from router.terms.checks.never import why_never
 from router.terms.checks.page import Page
 from router.terms.checks.values import (
     judge_at_least,
@@ -29,7 +27,7 @@ from router.terms.checks.values import (
 )
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.hours import parse_hours
-from router.terms.schema import Buyer, Contract, LeadType, Sla, Source, Terms
+from router.terms.schema import Buyer, Contract, Endpoint, LeadType, Sla, Terms
 from router.terms.template import below
 
 #: The one tier of a lead type that names none.
@@ -56,7 +54,7 @@ def judge_contract(page: Page, contract: Contract, buyer: Buyer, terms: Terms) -
         lead_type = terms.lead_types[contract.lead_type]
         _judge_against(page, contract, buyer, lead_type)
         if contract.status == "live" and buyer.status == "live":
-            for key, reason, mend in _why_never(contract, buyer, lead_type, list(terms.sources.values())):
+            for key, reason, mend in why_never(contract, buyer, lead_type, list(terms.sources.values())):
                 page.warn(key, f"this contract can never win a lead: {reason}", mend)
 
 
@@ -181,17 +179,18 @@ def _judge_queue(page: Page, contract: Contract, lead_type: LeadType) -> None:
     for key, what in queues:
         if what != "queue":
             continue
-        if lead_type.queue is None:
+        hold_max = None if lead_type.queue is None else lead_type.queue.hold_max
+        if hold_max is None:
             mend = f'Give {lead_type.id} a [queue] with hold_max = "4h" or so, or write "skip"'
             page.warn(key, f"leads of type {lead_type.id} may wait without end: it has no [queue]", mend)
-        else:
-            _warn_of_waiting(page, key, contract.sla, lead_type.queue.hold_max)
+        _warn_of_waiting(page, key, contract.sla, hold_max)
 
 
-def _warn_of_waiting(page: Page, key: str, sla: Sla | None, hold_max: int) -> None:
+def _warn_of_waiting(page: Page, key: str, sla: Sla | None, hold_max: int | None) -> None:
     """`max_lead_age` counts on while a lead waits; `deliver_within` counts from its release."""
-    if sla is not None and sla.max_lead_age is not None and sla.max_lead_age < hold_max:
-        waits, least = format_duration(hold_max), format_duration(sla.max_lead_age)
+    if sla is not None and sla.max_lead_age is not None and (hold_max is None or sla.max_lead_age < hold_max):
+        waits = "without end" if hold_max is None else format_duration(hold_max)
+        least = format_duration(sla.max_lead_age)
         message = f"leads may wait {waits}, and sla.max_lead_age refuses them after {least}"
         page.warn(key, message, 'Write "skip", or allow for the wait')
 
@@ -210,6 +209,7 @@ def _judge_fields(page: Page, contract: Contract, buyer: Buyer, lead_type: LeadT
     endpoint = buyer.endpoints.get(contract.endpoint)
     if endpoint is None:
         return
+    _judge_time_left(page, contract, endpoint, lead_type)
     sent = named_fields(endpoint)
     for index, name in enumerate(accepted.required):
         if name not in sent and (name in lead_type.fields or lead_type.unknown_fields == "keep"):
@@ -221,68 +221,19 @@ def _judge_fields(page: Page, contract: Contract, buyer: Buyer, lead_type: LeadT
         page.warn("fields", "no field is accepted, so the buyer gets none", mend)
 
 
-# -- never ---------------------------------------------------------------------------------------
-
-
-def _why_never(
-    contract: Contract, buyer: Buyer, lead_type: LeadType, sources: list[Source]
-) -> Iterator[tuple[str, str, str]]:
-    """Why a live contract cannot win: (key, reason, mend)."""
-    lowest, price = _prices(contract, lead_type)
-    if lead_type.sell.floor is not None and price < lead_type.sell.floor:
-        floor = format_money(lead_type.sell.floor)
-        yield "price", f"{lead_type.id} is never sold below {floor}", "Raise the price, or lower sell.floor"
-    yield from _why_no_source(contract, lead_type, sources, price)
-    for index, cap in enumerate(contract.caps):
-        if cap.limit == 0:
-            yield f"caps[{index}].limit", "this cap is closed", 'If that is meant, status = "paused" says it better'
-        elif cap.spend is not None and cap.spend < lowest:
-            yield f"caps[{index}].spend", "one lead costs more than this", "Raise it"
-    if contract.rate is not None and contract.rate.leads == 0:
-        yield "rate.leads", "no lead is let through", 'If that is meant, status = "paused" says it better'
-    if contract.ramp is not None and contract.ramp.start == 0 and contract.ramp.step == 0:
-        yield "ramp", "it starts at no lead and never grows", "Write start = 10 or so"
-    if buyer.max_in_flight == 0:
-        yield "", "its buyer's max_in_flight is 0", "Write 1 or more"
-    yield from _why_no_value(contract, lead_type)
-
-
-def _prices(contract: Contract, lead_type: LeadType) -> tuple[int, int]:
-    """The lowest and the highest price a lead of this type can be sold for under the contract."""
-    alone = contract.price if contract.exclusive_price is None else contract.exclusive_price
-    prices = {"exclusive": (alone,), "shared": (contract.price,), "best": (alone, contract.price)}[lead_type.sell.mode]
-    return min(prices), max(prices)
-
-
-def _why_no_source(
-    contract: Contract, lead_type: LeadType, sources: Iterable[Source], price: int
-) -> Iterator[tuple[str, str, str]]:
-    senders = [source for source in sources if lead_type.id in source.lead_types]
-    allowed = [
-        source
-        for source in senders
-        if (_EVERY in contract.sources or source.id in contract.sources) and source.id not in contract.exclude_sources
-    ]
-    if senders and not allowed:
-        message = f"none of its sources sends {lead_type.id}"
-        yield "sources", message, f"Those that do are {', '.join(source.id for source in senders[:10])}"
-    margin = lead_type.sell.margin_floor
-    if margin is None or not allowed or lead_type.sell.mode != "exclusive":
-        return
-    cheapest = min(source.payout[lead_type.id].amount if lead_type.id in source.payout else 0 for source in allowed)
-    if price < cheapest + margin:
-        needed = format_money(cheapest + margin)
-        yield "price", f"payout and sell.margin_floor of {lead_type.id} ask for {needed}", "Raise the price"
-
-
-def _why_no_value(contract: Contract, lead_type: LeadType) -> Iterator[tuple[str, str, str]]:
-    """Top-level criteria and required fields that no valid lead can meet."""
-    for index, node in enumerate(contract.criteria):
-        terms = lead_type.fields.get(node.field_ or "")
-        if terms is None or terms.type not in NUMBERS:
-            continue
-        name = node.field_
-        if isinstance(node.min, int | float) and terms.max is not None and node.min > terms.max:
-            yield f"criteria[{index}].min", f"{name} is at most {terms.max} in {lead_type.id}", "Correct one of them"
-        if isinstance(node.max, int | float) and terms.min is not None and node.max < terms.min:
-            yield f"criteria[{index}].max", f"{name} is at least {terms.min} in {lead_type.id}", "Correct one of them"
+def _judge_time_left(page: Page, contract: Contract, endpoint: Endpoint, lead_type: LeadType) -> None:
+    """What the buyer's own timeout leaves of the time there is."""
+    timeout, within = endpoint.timeout, contract.sla.deliver_within if contract.sla is not None else None
+    takes = format_duration(timeout)
+    if within is not None and timeout > within:
+        message = f"an answer may take the endpoint's {takes}, and after {format_duration(within)} it is late"
+        page.warn("sla.deliver_within", message, "Shorten the endpoint's timeout, or allow for it")
+    if timeout > lead_type.deadline:
+        whole = format_duration(lead_type.deadline)
+        message = (
+            f"the endpoint may take {takes} of the {whole} that {lead_type.id} has: none is left for the next buyer"
+        )
+        page.warn("endpoint", message, "Shorten the endpoint's timeout, or lengthen the deadline of the lead type")
+    if contract.min_bid is not None and endpoint.ping is None:
+        message = "its endpoint is never asked for a bid, so this refuses nothing"
+        page.warn("min_bid", message, "Add a ping to the endpoint, or take it out")

@@ -10,7 +10,7 @@ from router.terms.checks.page import Page
 from router.terms.checks.values import judge_id, judge_positive, shown
 from router.terms.endpoint import compile_endpoint
 from router.terms.enforced import MEND, NOT_YET, unenforced
-from router.terms.schema import Endpoint, LeadType
+from router.terms.schema import Contract, Endpoint, LeadType
 from router.terms.secrets import PREFIX
 from router.terms.template import Placeholder, below, split
 
@@ -19,6 +19,8 @@ _SECRET_NAMES: Final = re.compile(
     r"authorization|cookie|x-auth|token|.*(api[-_]?key|secret|passwor[dt]|passwd|(access|auth)[-_]?token)",
     re.IGNORECASE,
 )
+#: Answers after which a lead may be taken all the same.
+_MAY_BE_TAKEN: Final = frozenset((500, 502, 504))
 _LOCAL_NAMES: Final = re.compile(r"(.*\.)?localhost\.?", re.IGNORECASE)
 _NUMBER_LAST: Final = re.compile(r".*(^|\.)(\d+|0x[0-9a-f]*)\.?", re.IGNORECASE)
 
@@ -40,11 +42,40 @@ def judge_endpoint(
             judge_url(page, key, url, allow, http)
     _judge_inline_secrets(page, endpoint)
     _judge_times(page, endpoint)
+    _judge_repeats(page, endpoint)
     if not endpoint.idempotent and endpoint.in_doubt_resolves is None:
         mend = (
             'Ask the buyer whether it dedupes on delivery_id (idempotent = true), or set in_doubt_resolves = "accepted"'
         )
         page.warn("", "an attempt whose answer is lost holds its lead until somebody resolves it", mend)
+
+
+def _judge_repeats(page: Page, endpoint: Endpoint) -> None:
+    """What may be sent twice, to a buyer that might take it twice."""
+    bold = [status for status in endpoint.retry.on if status in _MAY_BE_TAKEN]
+    if bold and not endpoint.idempotent and endpoint.retry.attempts > 1:
+        message = f"{bold[0]} does not say that the buyer has nothing, and a repeat may be taken and billed twice"
+        mend = "List statuses that certainly mean not taken (429, 503), or make sure that it dedupes on delivery_id"
+        page.warn("retry.on", message, mend)
+    shown_id = "delivery_id" in named_fields(endpoint) or endpoint.auth.type == "hmac"
+    if endpoint.idempotent and not shown_id:
+        message = "the body does not hold the delivery's id, so a repeat is known by the header Idempotency-Key only"
+        mend = 'Put "{{delivery_id}}" into the body, or ask the buyer whether it reads that header'
+        page.warn("idempotent", message, mend)
+
+
+def judge_left_out(
+    page: Page, endpoint: Endpoint, contracts: Sequence[Contract], lead_types: Sequence[LeadType]
+) -> None:
+    """Warn of fields that the templates name and none of the contracts that use them accepts: they never go out."""
+    fields = {name for lead_type in lead_types for name in lead_type.fields}
+    accepted = {name for one in contracts for name in (*one.fields.required, *one.fields.optional)}
+    idle = sorted((named_fields(endpoint) & fields) - accepted)
+    if idle and accepted:
+        names, them = ", ".join(idle), "it" if len(idle) == 1 else "them"
+        message = f"{names}: no contract that uses this endpoint accepts {them}, so nothing is ever sent there"
+        mend = "Add to the contract's fields.optional what the buyer wants, or take it out of the body"
+        page.warn("body", message, mend)
 
 
 def named_fields(endpoint: Endpoint) -> set[str]:

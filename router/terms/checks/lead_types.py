@@ -1,5 +1,6 @@
 """`lead_types/*.toml`: the schema and sale rules of one kind of lead."""
 
+from router.model.times import format_duration
 from router.terms.checks.fields import judge_key_sets, judge_schema
 from router.terms.checks.page import Page
 from router.terms.checks.values import judge_at_least, judge_id, judge_positive, shown
@@ -17,6 +18,11 @@ def judge_lead_type(page: Page, lead_type: LeadType) -> None:
         judge_positive(page, "dedup.window", lead_type.dedup.window, "nothing would be a duplicate")
     if lead_type.queue is not None:
         judge_positive(page, "queue.hold_max", lead_type.queue.hold_max, "no lead could wait")
+        if lead_type.max_age is not None and lead_type.queue.hold_max > lead_type.max_age:
+            message = (
+                f"a lead expires at its max_age of {format_duration(lead_type.max_age)}, before it has waited so long"
+            )
+            page.warn("queue.hold_max", message, "Shorten it, or let leads grow older")
     _judge_sell(page.at("sell"), lead_type.sell)
     _judge_tiers(page, lead_type)
 

@@ -1,6 +1,8 @@
 """`sources/*.toml`: who sends us leads."""
 
+from router.model.money import format_money
 from router.terms.checks.caps import judge_caps, judge_rate
+from router.terms.checks.never import takes_from
 from router.terms.checks.page import Page
 from router.terms.checks.values import (
     judge_distinct,
@@ -13,7 +15,7 @@ from router.terms.checks.values import (
 from router.terms.decode import suggestion
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.flat_names import BESIDE_FIELDS, FLAT_NAMES
-from router.terms.schema import Source, Terms
+from router.terms.schema import LeadType, Source, Terms
 from router.terms.template import below
 
 
@@ -40,8 +42,33 @@ def _judge_lead_types(page: Page, source: Source, terms: Terms) -> None:
     judge_distinct(page, "lead_types", source.lead_types)
     for index, name in enumerate(source.lead_types):
         judge_reference(page, f"lead_types[{index}]", name, terms.lead_types, "lead type")
-    for name in source.payout:
-        judge_reference(page, below("payout", name), name, source.lead_types, "lead type of this source named")
+    for name, payout in source.payout.items():
+        if judge_reference(page, below("payout", name), name, source.lead_types, "lead type of this source named"):
+            _judge_payout(page, below("payout", name), int(payout.amount), source, terms.lead_types.get(name), terms)
+
+
+def _judge_payout(page: Page, key: str, amount: int, source: Source, lead_type: LeadType | None, terms: Terms) -> None:
+    """Warn of a payout that no live contract's price covers: every lead of the source would stay unsold."""
+    if lead_type is None or lead_type.sell.mode != "exclusive" or lead_type.sell.margin_floor is None:
+        return
+    needed = amount + int(lead_type.sell.margin_floor)
+    takers = (
+        contract
+        for buyer in terms.buyers.values()
+        for contract in buyer.contracts
+        if buyer.status == contract.status == "live" and contract.lead_type == lead_type.id
+    )
+    found = False
+    for contract in takers:
+        if not takes_from(contract, source):
+            continue
+        price = contract.price if contract.exclusive_price is None else contract.exclusive_price
+        if price >= needed:
+            return
+        found = True
+    if found:
+        message = f"no live contract pays the {format_money(needed)} that this and sell.margin_floor ask for"
+        page.warn(key, message, "Lower it, or find a buyer who pays more: until then its leads stay unsold")
 
 
 def _judge_map(page: Page, source: Source, terms: Terms) -> None:
