@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct, field
 
-from router.core.decide import named
 from router.core.explain import static_refusals
 from router.core.index import Board, bits
 from router.model.codes import RULES
@@ -19,8 +18,6 @@ from router.model.lead import Lead
 from router.model.money import format_money
 
 _EXAMPLES: Final = 5
-#: Refusals of the moment that want the same at any moment; what the others want changes, and would never add up.
-_SAID_PLAINLY: Final = frozenset({"cap_reached", "out_of_schedule", "lead_too_old", "too_late"})
 _RULE_OF: Final = {code: rule for rule, codes in RULES.items() for code in codes}
 
 
@@ -33,11 +30,12 @@ class Unsold(NamedTuple):
 
 
 class Missed(Struct):
-    """One rule of one contract. `price`: minor units a lead."""
+    """One rule of one contract. `price`: minor units a lead; `wanted`: in words, if they are known."""
 
     buyer_id: str
     price: int
     leads: int = 0
+    wanted: str = ""
     examples: list[str] = field(default_factory=list)
 
 
@@ -54,11 +52,12 @@ class NearMisses:
         self.leads += 1
         codes: set[str] = set()
         board, lead = unsold.board, unsold.lead
-        then = _recorded(unsold)
-        for rank in bits(board.covering(lead)):
+        covering = board.covering(lead)
+        stopped = _stopped(unsold, covering)
+        for rank in bits(covering):
             plan = board.plans[rank]
-            found = {(one.code, one.expected) for one in static_refusals(board.book, plan, lead, board.mode)}
-            found |= then.get(plan.id, set())
+            found = [(one.code, one.expected) for one in static_refusals(board.book, plan, lead, board.mode)]
+            found += [(code, "") for code in stopped.get(plan.id, ())]
             if len({_RULE_OF.get(code, code) for code, _ in found}) != 1:
                 continue
             code, expected = min(found)
@@ -66,6 +65,7 @@ class NearMisses:
             price = plan.exclusive_price if board.mode == "exclusive" else plan.price
             row = self.missed.setdefault((plan.id, code, expected), Missed(plan.buyer_id, price))
             row.leads += 1
+            row.wanted = row.wanted or expected or _words(unsold, plan.id)
             if len(row.examples) < _EXAMPLES:
                 row.examples.append(lead.lead_id)
         self.alone.update(codes)
@@ -81,13 +81,13 @@ class NearMisses:
                     "contract_id": contract_id,
                     "buyer_id": row.buyer_id,
                     "code": code,
-                    "expected": expected,
+                    "expected": row.wanted,
                     "leads": row.leads,
                     "price": format_money(row.price),
                     "worth": format_money(row.leads * row.price),
                     "examples": row.examples,
                 }
-                for (contract_id, code, expected), row in rows
+                for (contract_id, code, _), row in rows
             ],
         }
 
@@ -100,12 +100,22 @@ def near_misses(unsold: Iterable[Unsold]) -> dict[str, Any]:
     return found.plain()
 
 
-def _recorded(unsold: Unsold) -> dict[str, set[tuple[str, str]]]:
-    """What depended on the moment: contract -> (code, what it wanted)."""
-    fact = unsold.decided
-    found: dict[str, set[tuple[str, str]]] = {}
-    for code, contracts in fact.blocked.items():
-        for contract_id in named(unsold.board, contracts):
-            expected = fact.details.get(contract_id, ("", ""))[0] if code in _SAID_PLAINLY else ""
-            found.setdefault(contract_id, set()).add((code, expected))
+def _stopped(unsold: Unsold, covering: int) -> dict[str, list[str]]:
+    """Of the contracts that cover the lead those that the moment refused: contract -> codes."""
+    found: dict[str, list[str]] = {}
+    for code, contracts in unsold.decided.blocked.items():
+        if isinstance(contracts, bytes):
+            names = tuple(unsold.board.ids[rank] for rank in bits(int.from_bytes(contracts, "big") & covering))
+        else:
+            names = contracts
+        for name in names:
+            found.setdefault(name, []).append(code)
     return found
+
+
+def _words(unsold: Unsold, contract_id: str) -> str:
+    """What a refusal of the moment wanted, where this decision has it in words; it changes with the moment."""
+    details = unsold.decided.details.get(contract_id)
+    if details is not None:
+        return details[0]
+    return unsold.decided.said.get(contract_id, ("", "", ""))[1]

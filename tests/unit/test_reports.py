@@ -163,13 +163,14 @@ def test_a_near_miss_is_one_rule_away() -> None:
         buyer("far", contract("far-1", **covering("1*"))),
     )  # fmt: skip
     board = Board(book, "solar", "exclusive")
+    cap = board.ids.index("cap-1")
     unsold = [
         Unsold(
             factory.lead(f"lead-{n}", credit_score=600),
             Decided(
                 lead_id=f"lead-{n}",
                 terms_version=book.version,
-                blocked={"cap_reached": ("cap-1",)},
+                blocked={"cap_reached": ("cap-1",)} if n else {"cap_reached": (1 << cap).to_bytes(2, "big")},
                 details={"cap-1": ("at most 1 a day", "1")},
             ),
             board,
