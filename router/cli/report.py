@@ -103,8 +103,10 @@ def _near_misses(found: Json) -> list[str]:
         for one in found["rows"]
     ]
     more = f", {found['not_looked_at']} more were not looked at" if found["not_looked_at"] else ""
-    said = f"{_when(found)}: {found['unsold']} leads stayed unsold{more}. One rule alone stood between them and"
-    return [said, "", *_cut(head, rows)]
+    said = f"{_when(found)}: {found['unsold']} leads stayed unsold{more}."
+    if not rows:
+        return [f"{said} No contract that covers them was one rule away."]
+    return [f"{said} One rule alone stood between them and:", "", *_cut(head, rows)]
 
 
 def _coverage(found: Json) -> list[str]:

@@ -134,6 +134,25 @@ def test_made_up_leads_fit_their_type_and_meet_plain_criteria(terms: Terms) -> N
             assert all(holds(node, lead.fields) for node in plain), contract.id
 
 
+def test_a_buyer_learns_when_it_gets_fewer_leads() -> None:
+    """Guards stand in the contract's terms in words."""
+    guards = [
+        {"metric": "acceptance_rate", "over": 20, "min_sample": 20, "trip": 0.5, "recover": 0.65, "action": "pause"},
+        {
+            "metric": "latency_p95",
+            "over": "1h",
+            "min_sample": 20,
+            "trip": "2s",
+            "action": "throttle",
+            "throttle_to": 0.25,
+        },
+    ]
+    terms = factory.terms(factory.buyer("b", factory.contract("b-1", sla={"guards": guards})))
+    text = markdown(buyer_document(terms.buyers["b"], terms))
+    assert "acceptance rate below 50% over the last 20 answers: you get none, and after 10m 3 to try" in text
+    assert "latency p95 above 2s over 1h: you get 25% of your leads, and after 10m 3 to try" in text
+
+
 def test_a_field_nobody_can_make_up_is_left_out() -> None:
     """A pattern has no value that could be guessed: the example goes without the field."""
     pattern = {"fields": {"postal_code": {"type": "postal_code"}, "vin": {"type": "string", "pattern": "[A-Z]{3}9"}}}

@@ -20,7 +20,7 @@ from router.onboarding.posting.example import DELIVERY_ID, example_lead
 from router.terms.coverage import codes_in_use, expand
 from router.terms.endpoint import EndpointPlan, compile_endpoint
 from router.terms.geography import us
-from router.terms.schema import Auth, Buyer, Cap, Contract, Endpoint, LeadType, ResponseRule, Terms, When
+from router.terms.schema import Auth, Buyer, Cap, Contract, Endpoint, Guard, LeadType, ResponseRule, Terms, When
 
 _NO_AUTH: Final = Auth()
 _AT_S: Final = 1_795_453_200
@@ -117,6 +117,7 @@ def _terms_of(buyer: Buyer, contract: Contract, kind: LeadType, terms: Terms) ->
     yield "Consent", _consent(contract)
     yield "No repeats", _dedup(contract)
     yield "Returns", _returns(contract)
+    yield "Guards", "; ".join(map(_guard, contract.sla.guards if contract.sla is not None else ()))
     yield "At a time", f"at most {buyer.max_in_flight} deliveries on their way to you"
 
 
@@ -216,6 +217,21 @@ def _returns(contract: Contract) -> str:
         return ""
     most = "" if returns.max_rate is None else f", at most {returns.max_rate:.0%} a month"
     return f"within {format_duration(returns.window)} for {', '.join(returns.reasons)}{most}"
+
+
+def _guard(guard: Guard) -> str:
+    """`acceptance rate below 50% over the last 20: we pause, and try 3 again after 30m`."""
+    beyond = "below" if guard.metric == "acceptance_rate" else "above"
+    limit = guard.trip if isinstance(guard.trip, str) else f"{guard.trip:.0%}"
+    over = f"the last {guard.over} answers" if isinstance(guard.over, int) else guard.over
+    metric = guard.metric.replace("_", " ")
+    does = {
+        "warn": "we are told",
+        "throttle": f"you get {guard.throttle_to or 0:.0%} of your leads",
+        "pause": "you get none",
+    }[guard.action]
+    again = "" if guard.action == "warn" else f", and after {format_duration(guard.cool_down)} {guard.probes} to try"
+    return f"{metric} {beyond} {limit} over {over}: {does}{again}"
 
 
 def _fields(contract: Contract, kind: LeadType) -> Iterator[tuple[str, str, str, str]]:
