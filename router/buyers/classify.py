@@ -6,7 +6,8 @@ buyer did not take the lead; everything else is `in_doubt`.
 
 What the specification leaves open is decided here:
 
-* An answer longer than 64 KiB is not complete: no rule is tried on a part of it, it is in doubt (`truncated`).
+* An answer longer than 64 KiB, packed or not, is not complete: no rule is tried on a part of it, it is in doubt
+  (`truncated`).
 * A rule that gives `failed` makes the attempt retryable only where `retry.on` lists the status too.
 * For the breaker a rule that gives accepted, rejected or duplicate is a working endpoint, whatever the status; a rule
   that gives failed or in_doubt is judged by its status. A status in `retry.on` below 500 (a 429) is an endpoint that
@@ -19,6 +20,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
+from router.buyers.coding import decoded
 from router.model.codes import Outcome
 from router.model.delivery import CERTAIN_FAILURES, HttpResponse, TransportFailure, Verdict
 from router.model.times import NS_DAY, NS_S
@@ -66,6 +68,7 @@ def classify(
     """
     if isinstance(answer, TransportFailure):
         return _without_answer(answer)
+    answer = decoded(answer)
     if answer.truncated:
         return Verdict(outcome="in_doubt", rule="table:truncated", reason="truncated", healthy=False)
     reading = Reading(answer.status, answer.headers, answer.body)

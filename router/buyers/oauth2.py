@@ -14,6 +14,7 @@ import orjson
 from msgspec import Struct, structs
 
 from router.buyers.auth import resolver
+from router.buyers.coding import decoded
 from router.buyers.render import USER_AGENT
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
 from router.model.times import NS_DAY, NS_MINUTE, NS_S
@@ -105,6 +106,7 @@ def read_token(answer: HttpResponse | TransportFailure) -> Grant | Refusal:
     """What the answer to a `token_request` grants. A refusal is no attempt at the buyer: it certainly has no lead."""
     if isinstance(answer, TransportFailure):
         return _none("token", answer.detail)
+    answer = decoded(answer)
     said = _object(answer.body)
     if answer.status == 200 and not answer.truncated:
         return _granted(said)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from router.buyers.coding import decoded
 from router.model.delivery import HttpResponse, TransportFailure
 from router.model.money import format_money
 from router.terms.answers import Reading, amount, cleaned
@@ -30,6 +31,7 @@ def read_bid(ping: PingPlan, answer: HttpResponse | TransportFailure) -> PingAns
         return PingAnswer(None, None, answer.kind)
     if not 200 <= answer.status <= 299:
         return PingAnswer(None, None, f"status {answer.status}")
+    answer = decoded(answer)
     if answer.truncated:
         return PingAnswer(None, None, "truncated")
     reading = Reading(answer.status, answer.headers, answer.body)

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from router.model.codes import Outcome
 
+#: No more of an answer is read, in bytes.
+BODY_MAX: Final = 64 * 1024
+
 
 class ClientIdentity(Struct, frozen=True):
     """The certificate we show in a TLS handshake, and its key, both PEM. Never shown anywhere else."""

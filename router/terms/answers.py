@@ -3,14 +3,14 @@
 Content-Type lies often (`text/html` around JSON), so the body is looked at: JSON if it parses as JSON, XML if it starts
 with `<` and parses, else text. Everything is lazy: an endpoint whose rules never look inside pays for nothing.
 
-An answer is hostile input. XML with a document type is not parsed at all, entities and network are off, and nothing
-here raises for what a buyer sent.
+An answer is hostile input. XML with a document type is not parsed at all, entities and network are off, a document of
+more elements or deeper than an answer ever is counts as text, and nothing here raises for what a buyer sent.
 """
 
 import re
 import unicodedata
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 import orjson
@@ -21,6 +21,11 @@ BodyKind = Literal["json", "xml", "text"]
 #: Longest text taken over from an answer: words and references, and an address.
 TEXT_MAX: Final = 200
 URL_MAX: Final = 2_048
+#: What is larger is not searched with XPaths (or with JMESPaths that compute), because that would take too long.
+ELEMENTS_MAX: Final = 500
+_DEPTH_MAX: Final = 32
+_TOO_DEEP: Final = etree.XPath(f"boolean({'/*' * (_DEPTH_MAX + 1)})")
+VALUES_MAX: Final = 1_000
 
 _XML_PARSER: Final = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False, recover=False,
@@ -62,6 +67,11 @@ class Reading:
     def data(self) -> Any:
         """The body as JSON; None when it is not (or is null)."""
         return self._parsed[1] if self.kind == "json" else None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether JSON holds so many values that computing over it would take long."""
+        return self.body.count(b",") >= VALUES_MAX
 
     @property
     def root(self) -> "etree._Element | None":
@@ -122,11 +132,13 @@ class Reading:
 
 
 def _xml(body: bytes) -> "etree._Element | None":
-    if _DOCTYPE.search(body):
+    if body.count(b"<") > 2 * ELEMENTS_MAX or _DOCTYPE.search(body):
         return None
     try:
         root = etree.fromstring(body, _XML_PARSER)
     except (etree.XMLSyntaxError, ValueError, LookupError):
+        return None
+    if _TOO_DEEP(root):
         return None
     for element in root.iter(etree.Element):
         element.tag = etree.QName(element).localname
@@ -140,15 +152,23 @@ def folded(text: str) -> str:
 
 def holds_words(text: str, words: str) -> bool:
     """Whether `words` stand in `text` as whole words (both folded): "valid" does not stand in "invalid"."""
-    at = text.find(words)
-    while at >= 0:
-        end = at + len(words)
+    pattern, at = _not_inside(words), -1
+    while (found := pattern.search(text, at + 1)) is not None:
+        at, end = found.span()
         before = text[at - 1] if at else " "
         after = text[end] if end < len(text) else " "
         if not (_joins(before, words[0]) or _joins(words[-1], after)):
             return True
-        at = text.find(words, at + 1)
     return False
+
+
+@lru_cache(maxsize=1024)
+def _not_inside(words: str) -> re.Pattern[str]:
+    """Where `words` stand, but for most places inside a word: a text may hold thousands of those."""
+    text = re.escape(words)
+    before = rf"(?<!\w{text})" if _in_word(words[0]) else ""
+    after = r"(?!\w)" if _in_word(words[-1]) else ""
+    return re.compile(f"{text}{before}{after}")
 
 
 def _joins(left: str, right: str) -> bool:

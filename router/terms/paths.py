@@ -1,8 +1,8 @@
 """Places in a buyer's answer: JMESPath, XPath and header names, compiled to functions that never raise.
 
 A finder gives the values it found (none: nothing is there), or None when the answer is not of its kind at all: a path
-has nothing to say about an HTML page. Namespaces of an XML answer are dropped when it is read, so an XPath names
-elements without prefixes.
+has nothing to say about an HTML page, nor one that computes about an answer too large for that. Namespaces of an XML
+answer are dropped when it is read, so an XPath names elements without prefixes.
 """
 
 import re
@@ -16,11 +16,16 @@ from jmespath.functions import Functions
 from lxml import etree
 
 from router.terms.answers import Reading
+from router.terms.xpath_shape import ShapeError, judge_shape
 
 Find = Callable[[Reading], Sequence[Any] | None]
 
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+
+
+_LENGTH_MAX: Final = 500
+_FLATTENS_MAX: Final = 3
 
 
 class PathError(ValueError):
@@ -37,9 +42,11 @@ def compile_path(text: str) -> Find:
         _known_functions(expression.parsed)
     except (JMESPathError, RecursionError) as error:
         raise PathError(f'"{text}" is not a JMESPath: {str(error).splitlines()[0].rstrip(":")}') from None
+    if len(text) > _LENGTH_MAX or _flattens(expression.parsed) > _FLATTENS_MAX:
+        raise PathError(f'"{text}" could run for long: keep it under {_LENGTH_MAX} characters and {_FLATTENS_MAX} []')
 
     def find(reading: Reading) -> Sequence[Any] | None:
-        if reading.kind != "json":
+        if reading.kind != "json" or reading.is_large:
             return None
         try:
             value = expression.search(reading.data)
@@ -62,6 +69,12 @@ def _plain_path(names: Sequence[str]) -> Find:
         return () if value is None else (value,)
 
     return find
+
+
+def _flattens(node: Mapping[str, Any]) -> int:
+    """How often a path makes one list of several, which can double them each time."""
+    below = sum(_flattens(child) for child in node.get("children", ()) if isinstance(child, dict))
+    return below + int(node["type"] == "flatten")
 
 
 def _known_functions(node: Mapping[str, Any]) -> None:
@@ -87,6 +100,10 @@ def compile_xpath(text: str) -> Find:
         expression(etree.Element("sample"))
     except etree.XPathError as error:
         raise PathError(f'"{text}" is not an XPath: {error}; names are written without a namespace prefix') from None
+    try:
+        judge_shape(text)
+    except ShapeError as error:
+        raise PathError(f'the XPath "{text}" could run for long: {error}') from None
 
     def find(reading: Reading) -> Sequence[Any] | None:
         if reading.root is None:

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 #: A repeat of at most this many rounds is as good as spelled out; beyond it counts as open-ended.
 _SPELLED_OUT_MAX: Final = 16
-_STEPS_MAX: Final = 8_000_000
+_STEPS_MAX: Final = 2_000_000
 _SHOWN_MAX: Final = 65_536
-_SHOWN_MIN: Final = 192
+_SHOWN_MIN: Final = 120
 _PATTERN_MAX: Final = 1_000
 
 

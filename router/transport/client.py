@@ -9,13 +9,11 @@ import asyncio
 import errno
 import os
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawResponseMessage
@@ -23,26 +21,24 @@ from aiohttp.streams import EofStream, StreamReader
 from msgspec import structs
 
 from router.clock import Clock, SystemClock
-from router.model.delivery import FailureKind, HttpRequest, HttpResponse, TransportFailure
+from router.model.delivery import BODY_MAX, FailureKind, HttpRequest, HttpResponse, TransportFailure
 from router.model.times import NS_S
 from router.terms.schema import Network
 from router.transport.guard import CURRENT_DIAL, Dial, Policy
+from router.transport.handler import INTERIM_MAX, AnswerHandler, EndlessError
 from router.transport.identity import refused_us, tls_context
 from router.transport.lanes import IDLE_S, Lane, Origin
 from router.transport.resolver import LookUp, LookUps, system_look_up
 from router.transport.wire import encode
 
-BODY_MAX: Final = 64 * 1024
 #: A buyer's `max_in_flight` when its terms say nothing.
 CONNECTIONS_MAX: Final = 64
-_HEAD_LINE_MAX: Final = 8190
-_HEADERS_MAX: Final = 128
 
 
 class Attempt:
     """What is known about one attempt while it runs."""
 
-    __slots__ = ("connection", "dial", "payload", "peer", "secure", "written")
+    __slots__ = ("connection", "dial", "peer", "secure", "written")
 
     def __init__(self) -> None:
         self.dial = Dial()
@@ -50,7 +46,6 @@ class Attempt:
         self.written = False  # from right before the first byte is handed over
         self.connection: Connection | None = None
         self.peer = ""
-        self.payload: StreamReader | None = None  # the body, from when the head has come
 
 
 class AiohttpTransport:
@@ -166,18 +161,10 @@ async def _in_time(lane: Lane, origin: Origin, request: HttpRequest, data: bytes
     connection, attempt.peer = await lane.connection(origin, attempt.dial, bound_ns)
     attempt.connection = connection
     protocol, transport = connection.protocol, connection.transport
-    assert protocol is not None
+    assert isinstance(protocol, AnswerHandler)
     assert transport is not None
-    protocol.set_response_params(
-        skip_payload=request.method == "HEAD",
-        read_until_eof=True,
-        auto_decompress=False,
-        read_bufsize=BODY_MAX,
-        max_line_size=_HEAD_LINE_MAX,
-        max_field_size=_HEAD_LINE_MAX,
-        max_headers=_HEADERS_MAX,
-    )
-    timer = loop.call_at(end, _give_up, protocol, attempt)
+    protocol.begin(has_body=request.method != "HEAD")
+    timer = loop.call_at(end, _give_up, protocol)
     try:
         attempt.written = True
         transport.write(data)
@@ -186,25 +173,15 @@ async def _in_time(lane: Lane, origin: Origin, request: HttpRequest, data: bytes
         timer.cancel()
 
 
-def _give_up(protocol: ResponseHandler, attempt: Attempt) -> None:
+def _give_up(protocol: AnswerHandler) -> None:
     """The time is over: wake whoever reads the head or the body."""
-    error = TimeoutError()
-    protocol.set_exception(error)
-    if attempt.payload is not None:
-        attempt.payload.set_exception(error)
+    protocol.set_exception(TimeoutError())
 
 
-async def _answer(protocol: ResponseHandler, transport: asyncio.Transport, attempt: Attempt) -> HttpResponse:
+async def _answer(protocol: AnswerHandler, transport: asyncio.Transport, attempt: Attempt) -> HttpResponse:
     """Read the answer; the connection is kept for the next attempt only after a whole one."""
     message, payload = await _final_message(protocol)
-    attempt.payload = payload
-    if payload.is_eof():
-        body, whole = await _body(payload)
-    else:
-        if isinstance(told := protocol.exception(), TimeoutError):
-            raise told  # the time ended in the same breath in which the head came: no timer is left for the body
-        with _woken_when_lost(protocol, payload):
-            body, whole = await _body(payload)
+    body, whole = await _body(payload)
     if whole and not transport.get_write_buffer_size():
         assert attempt.connection is not None
         attempt.connection.release()
@@ -220,34 +197,13 @@ async def _answer(protocol: ResponseHandler, transport: asyncio.Transport, attem
     )
 
 
-async def _final_message(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
+async def _final_message(protocol: AnswerHandler) -> tuple[RawResponseMessage, StreamReader]:
     """The head of the answer, informational ones (100 Continue, 103 Early Hints) left behind."""
-    while True:
+    for _ in range(INTERIM_MAX):
         message, payload = await protocol.read()
         if not 100 <= message.code <= 199 or message.code == 101:
             return message, payload
-
-
-@contextmanager
-def _woken_when_lost(protocol: ResponseHandler, payload: StreamReader) -> Iterator[None]:
-    """A body that cannot be parsed closes the connection, but aiohttp tells nobody who waits for more of it."""
-
-    def wake(lost: "asyncio.Future[None] | None" = None) -> None:
-        if lost is not None and not lost.cancelled():
-            lost.exception()  # seen
-        if not payload.is_eof() and payload.exception() is None:
-            payload.set_exception(protocol.exception() or aiohttp.ServerDisconnectedError())
-
-    lost = protocol.closed
-    if lost is None or lost.done():
-        wake(lost)
-        yield
-        return
-    lost.add_done_callback(wake)
-    try:
-        yield
-    finally:
-        lost.remove_done_callback(wake)
+    raise EndlessError
 
 
 async def _body(payload: StreamReader) -> tuple[bytes, bool]:
@@ -309,6 +265,8 @@ def _after_writing(error: Exception) -> tuple[FailureKind, str]:
         return "connection_lost", "the connection was closed before an answer"
     if isinstance(error, TimeoutError):
         return "read_timeout", "no whole answer in time"
+    if isinstance(error, EndlessError):
+        return "bad_answer", "the answer does not end"
     if isinstance(error, HttpProcessingError):
         return "bad_answer", f"the answer is not HTTP: {type(error).__name__}"
     if isinstance(error, aiohttp.ClientError | OSError | EofStream):

@@ -1,10 +1,12 @@
 """What one buyer has to itself, so that a slow, dead or hostile one costs the others nothing."""
 
+import asyncio
 import math
 import re
 import select
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -19,6 +21,7 @@ from router.model.addresses import literal
 from router.model.delivery import ClientIdentity
 from router.model.times import NS_S
 from router.transport.guard import Dial, GuardedSockets, Policy
+from router.transport.handler import AnswerHandler
 from router.transport.resolver import LaneResolver, LookUps
 
 #: Shorter than the shortest usual idle time-out of servers (5 s: Node, Apache), because a connection that a server
@@ -91,6 +94,7 @@ class Lane:
             limit=connections_max,
             keepalive_timeout=idle_s,
         )
+        self.connector._factory = partial(AnswerHandler, asyncio.get_running_loop())  # type: ignore[assignment]
 
     def locate(self, url: str, identity: ClientIdentity | None = None) -> tuple[Origin, str]:
         """Where a URL points: its origin, and path with query. Raises ValueError that says what is wrong with it.

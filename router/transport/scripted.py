@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import structs
 
-from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
+from router.model.delivery import BODY_MAX, HttpRequest, HttpResponse, TransportFailure
 from router.model.times import NS_S
 from router.terms.schema import Network
-from router.transport.client import BODY_MAX
 
 #: Plays the buyers: lane and request to an answer; may sleep. What it raises is a fault of the script and passes.
 Handler = Callable[[str, HttpRequest], Awaitable[HttpResponse | TransportFailure]]

@@ -1,5 +1,8 @@
 """What an answer means when no rule of the endpoint holds, and what a rule may and may not say."""
 
+import gzip
+import tracemalloc
+import zlib
 from datetime import UTC, datetime
 from typing import Any, get_args
 from urllib.parse import quote
@@ -8,8 +11,9 @@ import pytest
 
 from router.buyers.auth import Message, SecretUnusableError, prove, without_secrets
 from router.buyers.classify import classify
+from router.buyers.coding import decoded
 from router.buyers.ping import read_bid
-from router.model.delivery import CERTAIN_FAILURES, FailureKind, TransportFailure, Verdict
+from router.model.delivery import BODY_MAX, CERTAIN_FAILURES, FailureKind, TransportFailure, Verdict
 from router.model.times import NS_DAY, NS_S
 from router.terms.schema import Auth
 from tests.endpoints import SOLD, answer, plan
@@ -228,3 +232,58 @@ def test_a_secret_that_a_buyer_repeats_is_not_kept(auth: dict[str, Any], proof: 
     assert without_secrets(said, kind, {"k": "p&ss word"}).redirect_url is None
     said = Verdict(outcome="rejected", rule="responses[0]", reason="no", redirect_url="https://a.example/")
     assert without_secrets(said, kind, secrets) == said
+
+
+ACCEPTED = b'{"status":"accepted"}'
+
+
+def _raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(ACCEPTED)),
+        ("X-Gzip", gzip.compress(ACCEPTED)),
+        ("deflate", zlib.compress(ACCEPTED)),
+        ("deflate", _raw_deflate(ACCEPTED)),
+        ("identity", ACCEPTED),
+        ("gzip", ACCEPTED),  # a lie
+        ("br", ACCEPTED),
+        ("", ACCEPTED),
+    ],
+)
+def test_a_packed_answer_is_read(coding: str, body: bytes) -> None:
+    """We ask for none, but a buyer that packs all the same has said something; so has one that only claims to."""
+    assert classify(ENDPOINT, answer(body, content_encoding=coding), after_doubt=False).outcome == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "reason"),
+    [
+        ("gzip", gzip.compress(ACCEPTED)[:-3], "truncated"),
+        ("gzip", gzip.compress(ACCEPTED + b" " * 50_000_000), "truncated"),
+        ("deflate", zlib.compress(ACCEPTED + b" " * BODY_MAX), "truncated"),
+        ("gzip, gzip", gzip.compress(gzip.compress(ACCEPTED)), "unclassified"),
+        ("br", gzip.compress(ACCEPTED), "unclassified"),
+        ("gzip", b"\x1f\x8b" + bytes(100), "unclassified"),
+    ],
+)
+def test_what_cannot_be_unpacked_whole_is_in_doubt(coding: str, body: bytes, reason: str) -> None:
+    """Broken off, a bomb, packed twice, or by means we do not know: no rule is tried on a part of it."""
+    assert len(body) <= BODY_MAX
+    verdict = classify(ENDPOINT, answer(body, content_encoding=coding), after_doubt=False)
+    assert (verdict.outcome, verdict.reason) == ("in_doubt", reason)
+
+
+def test_a_bomb_is_unpacked_no_further_than_is_read() -> None:
+    """Its memory is bounded by what is read of any answer."""
+    bomb = gzip.compress(b" " * 50_000_000)
+    tracemalloc.start()
+    try:
+        assert decoded(answer(bomb, content_encoding="gzip")).truncated
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

@@ -1,5 +1,6 @@
 """Response rules: what holds for which answer, what is refused at load, and that no answer can raise."""
 
+import time
 from typing import Any
 
 import pytest
@@ -293,7 +294,7 @@ def test_patterns_in_use_pass(text: str, value: str, found: bool) -> None:
 def test_a_pattern_sees_no_more_than_it_can_bear() -> None:
     """The more repeats can stand against each other, the less text a pattern is shown."""
     assert compile_pattern("sold").shown == 65_536
-    assert compile_pattern("a+b").shown > compile_pattern("a+.*b").shown >= 192
+    assert compile_pattern("a+b").shown > compile_pattern("a+.*b").shown >= 120
 
 
 @pytest.mark.parametrize(
@@ -416,3 +417,85 @@ def test_rules_are_tried_in_order() -> None:
     matched = rules.match(reading('{"status":"accepted","no":1}', status=500))
     assert matched is not None
     assert matched.name == "responses[0]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "//a", "/r/a", "//PostResponse/@ok", "//a[@x='1']/b", "//a[.//b='1']", "//a//b",
+        "//a | //b | //c", "count(//a) > 3", "//a[position()=2]", "(//a)[1]//b", "string(//a[last()])",
+        "//name[.='price']/following-sibling::value[1]", "//a/..", "//a[contains(translate(., 'X', 'x'), '//')]",
+        "concat(//a, //b, //c)", "//*[local-name()='x']/text()",
+        "2 * count(//a)", "//and/or", "//a[b[@c='1']/d]", "//a[*]", "//a[@* = 'x']", "//a[b and not(c)]",
+    ],
+)  # fmt: skip
+def test_xpaths_in_use_pass(text: str) -> None:
+    """What people write to find a value in an answer."""
+    assert error_keys(responses=[{"when": {"xpath": text}, "outcome": "accepted"}]) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "//a[//b]", "//a[/r/b]", "//a[count(//a) > 3]", "//a[. = //c]", "//a[2 * //b]", "//a[b * /r]",
+        "//a[b|//c]", "//a[../b]", "//a[b/parent::c]", "//a[ancestor::b]", "//a/following::b", "//a/preceding :: b",
+        "//a/following-sibling::b", "//a[following-sibling::b[1]]", "//a//b//c",
+        "//a/descendant::b//c", "(//a//b)[1]//c",
+        "//a[.//b[.//c]]", "//a[.//b = .//c]", f"//{'a' * 600}",
+    ],
+)  # fmt: skip
+def test_xpaths_that_could_run_for_long_are_refused(text: str) -> None:
+    """Each would look at the whole answer again and again; on an answer made for it that takes seconds to minutes."""
+    assert error_keys(responses=[SOLD, {"when": {"xpath": text}, "outcome": "rejected"}]) == ["responses[1].when.xpath"]
+
+
+@pytest.mark.parametrize("text", [f"a{'[]' * 4}", f"[?a == '{'x' * 500}']", "[].[@, @][].[@, @][].[@, @][]"])
+def test_jmespaths_that_could_run_for_long_are_refused(text: str) -> None:
+    """Each flattening may double a list."""
+    assert error_keys(responses=[SOLD, {"when": {"path": text}, "outcome": "rejected"}]) == ["responses[1].when.path"]
+
+
+def test_xml_larger_than_an_answer_is_text() -> None:
+    """Too many elements, or too deep ones: no XPath looks into it, and no rule about an absence holds."""
+    assert reading(f"<r>{'<a/>' * 400}</r>").kind == "xml"
+    assert reading(f"<r>{'<a/>' * 1000}</r>").kind == "text"
+    assert reading(f"{'<a>' * 32}1{'</a>' * 32}").kind == "xml"
+    assert reading(f"{'<a>' * 33}1{'</a>' * 33}").kind == "text"
+    rules = plan(responses=[SOLD, {"when": {"xpath": "//b", "exists": False}, "outcome": "rejected"}]).rules
+    assert rules.match(reading(f"<r>{'<a/>' * 400}</r>")) is not None
+    assert rules.match(reading(f"<r>{'<a/>' * 1000}</r>")) is None
+
+
+def test_json_larger_than_an_answer_is_not_computed_over() -> None:
+    """A plain path is looked up in any answer; one that computes says nothing of a list of thousands."""
+    small, large = reading('{"a": 1, "b": 2}'), reading(f'{{"a": 1, "l": [{"0," * 1000}0]}}')
+    plain = plan(responses=[{"when": {"path": "a", "equals": 1}, "outcome": "accepted"}]).rules
+    assert plain.match(small) is not None
+    assert plain.match(large) is not None
+    for when in ({"path": "length(@) > `0`"}, {"path": "c || d", "exists": False}):
+        computed = plan(responses=[{"when": when, "outcome": "accepted"}]).rules
+        assert computed.match(small) is not None
+        assert computed.match(large) is None
+
+
+def test_the_worst_answers_do_not_take_long() -> None:
+    """Answers made for the costliest things rules may say; seconds would mean that a buyer can stop the process."""
+    chain, comb = f"{'<a>' * 31}{'x' * 900}{'</a>' * 31}", "<a>1</a>"
+    for _ in range(29):
+        comb = f"<a>{comb}{'<a>2</a>' * 15}</a>"
+    xml = [f"<r>{chain * 15}</r>", f"<r>{'<a>1</a>' * 490}</r>", f"<r>{comb}</r>"]
+    xpaths = ["//*//*", "//*[.//*[contains(., 'q')]]", "//a//a/following-sibling::a[1]", "//a = //a/a"]
+    json = [f"[{'[],' * 900}1]", f"[{','.join(['{}'] * 900)}]"]
+    paths = ["map(&length(@), @)", "[?contains(to_string(@), 'x')]", "[].[@, @][].[@, @][]", "sort_by(@, &a)"]
+    began = time.process_time()
+    for bodies, kind, texts in ((xml, "xpath", xpaths), (json, "path", paths)):
+        for text in texts:
+            rules = plan(responses=[SOLD, {"when": {kind: text, "equals": "never"}, "outcome": "rejected"}]).rules
+            for body in bodies:
+                assert rules.match(reading(body)) is None
+    for text in ("^(x*)(x*)y", "a.*b", r"x{0,16}x{0,16}y"):
+        for letter in "xa":
+            assert not compile_pattern(text).search(letter * 65_536)
+    for body in ("xaccepted" * 7000, "é" * 32_000):
+        assert not holds_words(folded(body), "accepted")
+    assert time.process_time() - began < 5

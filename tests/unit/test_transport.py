@@ -413,6 +413,60 @@ async def _many_headers(visit: Visit) -> None:
     await visit.reader.read()
 
 
+async def _flood_of_hints(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 200_000)
+    await visit.reader.read()
+
+
+async def _chunks_of_one_byte(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 500_000)
+    await visit.reader.read()
+
+
+async def _endless_chunk_extension(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 5_000_000)
+    await visit.reader.read()
+
+
+async def _two_lengths(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok")
+    await visit.reader.read()
+
+
+async def _negative_length(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok")
+    await visit.reader.read()
+
+
+async def _chunk_of_no_size(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx")
+    await visit.reader.read()
+
+
+async def _longer_than_it_says(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok, and more")
+    await visit.reader.read()
+
+
+async def _body_where_there_is_none(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"HTTP/1.1 204 No Content\r\n\r\nok")
+    await visit.reader.read()
+
+
+async def _http_2(visit: Visit) -> None:
+    await visit.request()
+    visit.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    await visit.reader.read()
+
+
 class TestAfterTheFirstByte:
     """Failures after which nobody knows whether the buyer has the lead."""
 
@@ -434,6 +488,15 @@ class TestAfterTheFirstByte:
             (_garbage, "bad_answer"),
             (_long_head, "bad_answer"),
             (_many_headers, "bad_answer"),
+            (_flood_of_hints, "bad_answer"),
+            (_chunks_of_one_byte, "bad_answer"),
+            (_endless_chunk_extension, "bad_answer"),
+            (_two_lengths, "bad_answer"),
+            (_negative_length, "bad_answer"),
+            (_chunk_of_no_size, "bad_answer"),
+            (_http_2, "bad_answer"),
+            (_longer_than_it_says, "bad_answer"),
+            (_body_where_there_is_none, "bad_answer"),
         ],
     )
     async def test_in_doubt(self, script: Callable[[Visit], object], kind: str) -> None:
@@ -558,6 +621,59 @@ class TestAnswers:
             for _ in range(2):
                 assert answered(await sender.send("b", ask(server.url()))).status == 200
             assert server.visits == 1
+
+    @pytest.mark.parametrize(
+        ("raw", "status", "body", "kept"),
+        [
+            (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", 200, b"ok", True),
+            (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b"", True),
+            (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, b"", True),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, b"", True),
+            (b"HTTP/1.1 200 OK\r\n\r\n", 200, b"", False),  # until the end of the stream
+            (b"HTTP/1.0 200 OK\r\n\r\nok", 200, b"ok", False),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n", 200, b"ok", True),
+            (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n\0", 101, b"", False),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200, b"ok", True),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", 200, b"ok", True),
+            (b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", 999, b"", True),
+        ],
+    )
+    async def test_odd_but_whole(self, raw: bytes, status: int, body: bytes, kept: bool) -> None:
+        """Answers that end where HTTP says they end; what comes after that is nobody's, and ends the connection."""
+
+        async def script(visit: Visit) -> None:
+            while True:
+                await visit.request()
+                visit.send(raw)
+                if not kept and b"Content-Length" not in raw:
+                    return
+
+        async with transport() as sender, loopback(script) as server:
+            for _ in range(2):
+                got = answered(await sender.send("b", ask(server.url())))
+                assert (got.status, got.body, got.truncated) == (status, body, False)
+            assert server.visits == (1 if kept else 2)
+
+    async def test_both_ways_to_say_where_an_answer_ends(self) -> None:
+        """Two readers would see two ends: whatever is believed, nothing behind it is taken for another answer."""
+        raw = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        async with transport() as sender, loopback(always(raw)) as server:
+            for _ in range(2):
+                ended = await sender.send("b", ask(server.url()))
+                assert isinstance(ended, TransportFailure) or ended.body == b"ok"
+            assert server.visits == 2
+
+    async def test_an_early_answer_survives_the_reset_behind_it(self) -> None:
+        """A server that answers before it has read the request and then hangs up has answered."""
+
+        async def script(visit: Visit) -> None:
+            await visit.reader.readuntil(b"\r\n\r\n")
+            visit.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await visit.writer.drain()
+            visit.writer.close()
+
+        async with transport() as sender, loopback(script) as server:
+            assert answered(await sender.send("b", ask(server.url(), body=b"x" * 2000))).status == 403
 
     async def test_headers_that_are_no_text(self) -> None:
         """Bytes that are no UTF-8 become replacement characters: they can be stored and shown."""
