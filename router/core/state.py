@@ -105,6 +105,7 @@ class Held(Struct):
     bits: int = DOUBTFUL  # what the last attempt said (see `core.outcomes`)
     took_us: int = UNMEASURED
     counted: tuple[str, ...] = ()  # the rotations ("lead_type/tier#epoch") that count it as sold
+    terms_version: str = ""  # under which its body was, or will be, rendered
 
 
 class OpenLead(Struct):
@@ -273,6 +274,7 @@ class State(Struct):
             fact.rate_interval_ns,
             fact.test,
             guarded=fact.guarded,
+            terms_version=fact.terms_version,
         )
         lead = self.open.get(fact.lead_id)
         if lead is not None:

@@ -79,7 +79,10 @@ class Deliveries:
         await self._courier.close()
 
     def interrupted(self, delivery_id: str, held: Held) -> None:
-        """A delivery was under way when the process died: it may have been sent, unless the last word was a failure."""
+        """A delivery was under way when the process died: it may have been sent, unless the last word was a failure.
+
+        Only the same bytes may be sent once more, and other terms may render others: then it stays in doubt.
+        """
         batch = self._journal.batch()
         if held.attempts and not held.repeating and not held.doubted:
             self._journal.note(
@@ -89,7 +92,8 @@ class Deliveries:
             return
         plan = self._journal.book.contracts.get(held.contract_id)
         lead = self._journal.state.open.get(held.lead_id)
-        if plan is not None and lead is not None and plan.endpoint.idempotent:
+        same = held.terms_version == self._journal.book.version
+        if plan is not None and lead is not None and plan.endpoint.idempotent and same:
             deadline_ns = deadline_of(lead, self._journal.book)
             if batch.moment.at_ns < deadline_ns:
                 self.launch(self.job(lead.lead, plan.id, delivery_id, held.price, deadline_ns, held.attempts, True))

@@ -27,6 +27,8 @@ POSITIVE_TTL_NS: Final = 30 * NS_S
 #: Long enough that a burst of leads asks once, short enough that a mended name works at the next attempt.
 NEGATIVE_TTL_NS: Final = 1 * NS_S
 NAMES_MAX: Final = 64
+#: Of one name. The connector tries n of them up to n * n / 2 times when none answers.
+ADDRESSES_MAX: Final = 8
 
 
 def system_look_up(name: str) -> list[str]:
@@ -144,7 +146,7 @@ class LaneResolver(AbstractResolver):
             self._known.clear()
         error = done.exception()
         if error is None:
-            self._known[host] = Known(done.result(), None, self._mono_ns() + POSITIVE_TTL_NS)
+            self._known[host] = Known(done.result()[:ADDRESSES_MAX], None, self._mono_ns() + POSITIVE_TTL_NS)
         else:
             text = error.args[1] if isinstance(error, socket.gaierror) and len(error.args) > 1 else str(error)
             self._known[host] = Known([], str(text), self._mono_ns() + NEGATIVE_TTL_NS)

@@ -307,6 +307,21 @@ def test_a_crash_while_sending_is_a_doubt(
     assert world.buyers.asked() == asked
 
 
+def test_other_bytes_are_never_sent_under_the_same_key() -> None:
+    """The terms changed while the process was down, and would render another body: the doubt stays, nothing is sent."""
+    world = RouterWorld(two(IDEMPOTENT), by_buyer(first=[HANG, ACCEPTED], second=ACCEPTED))
+
+    async def story(w: RouterWorld) -> str:
+        await w.take(factory.lead())
+        await asyncio.sleep(1)
+        w.book = two(IDEMPOTENT | {"body": {"postal": "{{postal_code}}"}})
+        await w.restart()
+        return str((await w.engine.settled("lead-1", 60)).status)
+
+    assert world.play(story) == "in_doubt"
+    assert world.buyers.asked() == ["first"]
+
+
 def test_a_crash_between_attempts_routes_again() -> None:
     """The last word was a certain failure: nothing was taken, and the lead goes on after the restart."""
     world = RouterWorld(

@@ -14,7 +14,7 @@ from router.model.delivery import HttpResponse, TransportFailure
 from router.model.times import NS_S
 from router.terms.schema import Network
 from router.transport import AiohttpTransport
-from router.transport.resolver import NEGATIVE_TTL_NS, POSITIVE_TTL_NS, LookUps
+from router.transport.resolver import ADDRESSES_MAX, NEGATIVE_TTL_NS, POSITIVE_TTL_NS, LookUps
 from tests.loopback import LOOPBACK, Visit, always, ask, loopback
 
 BOTH_LOOPS = True
@@ -188,6 +188,13 @@ class TestLookUps:
         """An empty answer and a name that cannot be asked for are failures of DNS."""
         async with transport(look_up=Names(buyer=found)) as sender:
             assert failed(await sender.send("b", ask("https://buyer.example/"))).kind == "dns"
+
+    async def test_a_name_with_thousands_of_addresses(self, dialled: list[tuple[str, int]]) -> None:
+        """The first few are tried; the rest would keep the process busy for nothing."""
+        many = [f"8.8.{n // 256}.{n % 256}" for n in range(5000)]
+        async with transport(look_up=Names(buyer=many)) as sender:
+            assert failed(await sender.send("b", ask("https://buyer.example/"))).kind == "connect"
+        assert len(set(dialled)) == ADDRESSES_MAX
 
     async def test_a_burst_shares_one_look_up(self) -> None:
         """Attempts that start together ask once and all go on."""
