@@ -40,11 +40,11 @@ def _unbounded(act: Act) -> tuple[float, Answer]:
             return (len(act.body) + _HEAD_BYTES) * manners.DRIP_S, _response(act)
         case "endless":
             return 0.01, _response(act, endless=True)
-        case "hang" | "continues":
+        case "hang":
             return manners.HANG_S, TransportFailure(kind="connection_lost", detail="the farm has had enough")
         case "reset_before" | "reset_after" | "half":
             return 0.01, TransportFailure(kind="connection_lost", detail="the connection was lost")
-        case "endless_head" | "raw":
+        case "endless_head" | "continues" | "raw":
             return 0.01, TransportFailure(kind="bad_answer", detail="the answer is not HTTP")
 
 
