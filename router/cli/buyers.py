@@ -2,12 +2,17 @@
 
 import argparse
 import asyncio
-import contextlib
 import json
+import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from router.cli import options as shared
 from router.cli.exits import CONFIG, DISK, DONE, CommandError
+
+if TYPE_CHECKING:
+    from router.demo.voices import Voice
 
 PORT = 9900
 EPILOG = """\
@@ -34,18 +39,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play the buyers until Ctrl-C, one line for each request: never more of a lead than its postal code."""
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_play(options.port, options.voices, as_json=options.json))
+    asyncio.run(_play(options.port, _voices(options.voices), as_json=options.json))
     return DONE
 
 
-async def _play(port: int, voices: Path | None, *, as_json: bool) -> None:
+def _voices(path: Path | None) -> "Mapping[str, Voice]":
+    from router.demo.own_voices import read_voices
+    from router.demo.voices import VOICES
+
+    try:
+        return VOICES if path is None else read_voices(path)
+    except OSError as error:
+        raise CommandError(CONFIG, f"{path}: {error.strerror or error}", "Name a readable file.") from None
+    except ValueError as error:
+        raise CommandError(CONFIG, f"{path}: {error}", "docs/rehearsal.md shows how it is written.") from None
+
+
+async def _play(port: int, voices: "Mapping[str, Voice]", *, as_json: bool) -> None:
     from msgspec import to_builtins
 
     from router.demo.farm import Farm, Received
-    from router.demo.own_voices import read_voices
     from router.demo.tempers import TEMPERS
-    from router.demo.voices import VOICES
 
     def heard(one: Received) -> None:
         if as_json:
@@ -54,13 +68,10 @@ async def _play(port: int, voices: Path | None, *, as_json: bool) -> None:
         answer = str(one.status) if one.status else "no answer"
         print(f"{one.name:<16} {one.postal_code:<8} {answer:<9} {one.said:<9} {one.delivery_id}", flush=True)
 
-    try:
-        known = VOICES if voices is None else read_voices(voices)
-    except OSError as error:
-        raise CommandError(CONFIG, f"{voices}: {error.strerror or error}", "Name a readable file.") from None
-    except ValueError as error:
-        raise CommandError(CONFIG, f"{voices}: {error}", "docs/rehearsal.md shows how it is written.") from None
-    farm = Farm(port=port, heard=heard, voices=known)
+    over = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    farm = Farm(port=port, heard=heard, voices=voices)
     try:
         await farm.__aenter__()
     except OSError as error:
@@ -72,7 +83,7 @@ async def _play(port: int, voices: Path | None, *, as_json: bool) -> None:
             print(f"buyers listen on {farm.url}/buyer/TEMPER; Ctrl-C ends them\n")
             print("\n".join(_tempers()))
             print(f"\n{EPILOG}\n", flush=True)
-        await asyncio.Event().wait()
+        await over.wait()
     finally:
         await farm.__aexit__()
 
