@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from router.core.guards import BREAKER_PLAN, all_guards, seen, stage, wanted
 from router.core.outcomes import Phase
-from router.core.rules.standing import Moment, balance, cap_used, cap_window, clock_of, standing
+from router.core.rules.standing import Moment, balance, cap_used, cap_window, clock_of, is_certified, standing
 from router.core.state import Held, State
 from router.core.usage import Usage
 from router.model.money import format_money
@@ -23,7 +23,8 @@ from router.terms.schema import Buyer
 
 Kind = Literal[
     "endpoint_paused", "endpoint_unhealthy", "guard_tripped", "silent_failures", "doubt_ageing", "cap_nearly_full",
-    "price_above_reserved", "buyer_quiet", "balance_low", "clock_jumped", "ledger_unwritable",
+    "price_above_reserved", "buyer_quiet", "balance_low", "certification_failed", "not_certified", "clock_jumped",
+    "ledger_unwritable",
 ]  # fmt: skip
 
 #: A doubt that nobody resolved for so long is forgotten by everybody unless somebody is told.
@@ -45,12 +46,13 @@ _QUIET_DAYS: Final = ((15, (7, 14)), (8, (1, 7)), (4, (1, 2, 3)))
 #: A balance that pays for fewer leads than this, or for less than the last day's, is low.
 BALANCE_LEADS_MIN: Final = 10
 CLOCK_JUMP_NS: Final = 10 * NS_MINUTE
+_SHOWN_MAX: Final = 10
 _NOTHING: Final = Usage()
 _DOES: Final = {"warn": "a guard warns", "throttle": "a guard throttles the contract", "pause": "a guard paused it"}
 
 
 class Alert(Struct, frozen=True, kw_only=True):
-    """Something an operator should act on. `subject` is `contract:ID`, `buyer:ID` or `router`.
+    """Something an operator should act on. `subject` is `contract:ID`, `buyer:ID`, `endpoint:BUYER/NAME` or `router`.
 
     `since_ns` is when it began, as far as the state tells; None: when it was first seen. `detail` tells alerts of one
     kind and subject apart.
@@ -297,6 +299,46 @@ def fallen_quiet(usage: Usage, at_ns: int) -> tuple[int, int] | None:
     return None
 
 
+def certification_failed(buyer: Buyer, plans: Sequence[ContractPlan], out: Outlook) -> Iterator[Alert]:
+    """An endpoint's last certification went wrong: what passed before does not any more, or never did."""
+    for key, plan in {plan.endpoint_key: plan for plan in plans if _is_live(plan)}.items():
+        certificate = out.state.certificates.get(key)
+        if certificate is None or certificate.passed or certificate.version != plan.endpoint.version:
+            continue
+        passed = f", and passed {format_instant(certificate.passed_at_ns)}" if is_certified(plan, out.state) else ""
+        failed = ", ".join(certificate.failed)
+        yield Alert(
+            kind="certification_failed",
+            subject=f"endpoint:{key}",
+            since_ns=certificate.at_ns,
+            message=f"the test of {format_instant(certificate.at_ns)} failed at {failed}{passed}",
+            mend=f"`lead-router certify {buyer.id} --endpoint {plan.endpoint.name}` shows every step with its mend",
+        )
+
+
+def uncertified(plans: Iterable[ContractPlan], out: Outlook) -> Iterator[str]:
+    """The endpoints of live contracts that are not certified as they are now, `"buyer/endpoint"`, each once."""
+    yield from dict.fromkeys(
+        plan.endpoint_key for plan in plans if _is_live(plan) and not is_certified(plan, out.state)
+    )
+
+
+def not_certified(endpoints: Sequence[str], *, required: bool) -> Alert:
+    """All of them in one alert: after a first start there are many."""
+    shown = ", ".join(endpoints[:_SHOWN_MAX]) + (", …" if len(endpoints) > _SHOWN_MAX else "")
+    they = " and get no leads (onboarding.require_certified)" if required else ""
+    return Alert(
+        kind="not_certified",
+        subject="router",
+        message=f"{len(endpoints)} endpoints of live contracts are not certified as they are now{they}: {shown}",
+        mend="`lead-router certify BUYER` posts test leads to their test_url and shows every step",
+    )
+
+
+def _is_live(plan: ContractPlan) -> bool:
+    return plan.terms.status == "live" and plan.buyer.status == "live"
+
+
 def _open(plan: ContractPlan, out: Outlook) -> bool:
     """Whether nothing in terms or state keeps the contract from leads: otherwise its silence has a known cause."""
     return next(standing(plan, out.state, out.moment, plan.price), None) is None
@@ -338,4 +380,9 @@ _CONTRACT_RULES: Final[tuple[ContractRule, ...]] = (
     price_above_reserved,
     caps_nearly_full,
 )
-_BUYER_RULES: Final[tuple[BuyerRule, ...]] = (buyer_caps_nearly_full, balance_low, buyer_quiet)
+_BUYER_RULES: Final[tuple[BuyerRule, ...]] = (
+    buyer_caps_nearly_full,
+    balance_low,
+    buyer_quiet,
+    certification_failed,
+)

@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "trace": "show the way a lead took, and why",
     "status": "is the daemon ready, with which terms, how much it has done",
     "contracts": "contracts with their live state: caps, guards, what is in flight",
+    "certify": "post test leads to a buyer's endpoints and show every step",
     "pause": "stop leads to a contract, to a buyer or from a source",
     "resume": "take a pause back",
     "resolve": "say what became of a delivery that is in doubt",

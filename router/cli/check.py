@@ -12,9 +12,13 @@ from pathlib import Path
 from router.cli import options as shared
 from router.cli.exits import DONE, NO
 from router.cli.screen import print_json
+from router.ledger.past import open_past
+from router.ledger.protocol import LedgerError
 from router.terms.check import check
+from router.terms.checks.certified import judge_certified
 from router.terms.load import load
 from router.terms.problems import Problem, errors
+from router.terms.schema import Terms
 from router.terms.secrets import Secrets
 from router.transport.credentials import unusable
 
@@ -35,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
         secrets = Secrets(options.config, Path(credentials) if credentials else None)
         problems += [*check(loaded.terms), *secrets.missing(loaded.terms, strict=False)]
         problems += unusable(loaded.terms, secrets.values(loaded.terms))
+        problems += _uncertified(loaded.terms, options.state)
     problems.sort(key=lambda one: (one.severity == "error", one))  # errors last, where the eye is
     wrong = bool(errors(problems))
     if options.json:
@@ -44,6 +49,15 @@ def run(options: argparse.Namespace) -> int:
             print(f"{one.severity + ':':<9}{one.line()}")
         print(_summary(problems))
     return NO if wrong else DONE
+
+
+def _uncertified(terms: Terms, state_dir: Path) -> list[Problem]:
+    """Live endpoints that were never certified as they are now, where a ledger is at hand to tell."""
+    try:
+        with open_past(state_dir) as past:
+            return [] if past is None else judge_certified(terms, past.certified())
+    except LedgerError as error:
+        return [Problem("", "", f"what was certified cannot be read: {error}", error.hint, "warning")]
 
 
 def _plain(one: Problem) -> dict[str, str]:

@@ -16,7 +16,7 @@ from router.cli import options as shared
 from router.cli.client import Daemon
 from router.cli.exits import DISK, DONE, NO, CommandError
 from router.cli.screen import columns, print_json
-from router.ledger import peek
+from router.ledger.past import open_past
 from router.ledger.protocol import LedgerError
 from router.model.lead import Lead
 from router.model.times import NS_DAY
@@ -63,27 +63,26 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compared(options: argparse.Namespace) -> dict[str, Any]:
-    running = _running(options)
-    terms = _wanted(options.config or Path("config"), running.terms)
-    return difference_json(difference(running, compile_book(terms, running), _leads(options)))
-
-
-def _running(options: argparse.Namespace) -> Book:
     if options.state is None:
         told = Daemon(options).ask("GET", "/v1/terms/current")
-        return revive(told["version"], lambda address: msgspec.json.encode(told["pieces"][address]))
+        running, leads = revive(told["version"], lambda address: msgspec.json.encode(told["pieces"][address])), None
+    else:
+        running, leads = _at_hand(options.state)
+    terms = _wanted(options.config or Path("config"), running.terms)
+    return difference_json(difference(running, compile_book(terms, running), leads))
+
+
+def _at_hand(state_dir: Path) -> tuple[Book, list[Lead]]:
+    """The terms loaded last and the last day's leads, out of a state directory."""
     try:
-        book = peek.running_book(options.state)
+        with open_past(state_dir) as past:
+            version = past.version_in_force() if past is not None else None
+            book = past.book(version) if past is not None and version is not None else None
+            if past is not None and book is not None:
+                return book, past.latest_leads(time.time_ns() - NS_DAY, LEADS_MAX)
     except LedgerError as error:
         raise CommandError(DISK, str(error), error.hint) from None
-    if book is None:
-        raise CommandError(NO, f"no terms were ever loaded in {options.state}", "Name the daemon's state directory.")
-    return book
-
-
-def _leads(options: argparse.Namespace) -> list[Lead] | None:
-    """The last day's leads, where their ledger is at hand."""
-    return None if options.state is None else peek.latest_leads(options.state, time.time_ns() - NS_DAY, LEADS_MAX)
+    raise CommandError(NO, f"no terms were ever loaded in {state_dir}", "Name the daemon's state directory.")
 
 
 def _wanted(config: Path, running: Terms) -> Terms:

@@ -15,6 +15,7 @@ from router.core.rules.history import age_rule, dedup_rule
 from router.core.rules.standing import (
     Moment,
     caps_rule,
+    certified_rule,
     concurrency_rule,
     guard_rule,
     lifecycle_rule,
@@ -64,6 +65,7 @@ def every_refusal(
     price = plan.exclusive_price if mode == "exclusive" else plan.price
     found = [
         *lifecycle_rule(plan, state, moment, price),
+        *certified_rule(plan, state, moment, price),
         *pause_rule(plan, state, moment, price),
         *source_rule(book, plan, lead),
         *coverage_rule(book, plan, lead),

@@ -19,6 +19,7 @@ from router.model.codes import LeadStatus, Outcome
 from router.model.facts import (
     AnyFact,
     Attempted,
+    Certified,
     Contracts,
     Decided,
     Deposited,
@@ -158,6 +159,19 @@ class Overpriced(Struct):
     reserved: int
 
 
+class Certificate(Struct):
+    """An endpoint's last certification, and the version it last passed at (none: never)."""
+
+    version: str
+    at_ns: int
+    passed: bool
+    failed: tuple[str, ...]
+    by: str
+    postal_code: str | None = None
+    passed_version: str | None = None
+    passed_at_ns: int = 0
+
+
 class Rotation(Struct):
     """Where a stateful tier stands. weighted: `current` credit; percentage: `eligible` leads and `sold` ones.
 
@@ -195,6 +209,7 @@ class State(Struct):
     throttled: tuple[str, ...] = ()  # contracts that some tripped guard throttles
     rotations: dict[str, Rotation] = field(default_factory=dict)  # "lead_type/tier"
     paused: dict[str, Pause] = field(default_factory=dict)
+    certificates: dict[str, Certificate] = field(default_factory=dict)  # by "buyer/endpoint"
     deposits: dict[str, int] = field(default_factory=dict)  # buyer -> minor units since ever
     payments: dict[str, int] = field(default_factory=dict)  # "buyer\0reference" -> amount
     seen: dict[str, Seen] = field(default_factory=dict)  # by lead id, oldest first
@@ -511,6 +526,22 @@ class State(Struct):
         self.deposits[fact.buyer_id] = self.deposits.get(fact.buyer_id, 0) + fact.amount
         self.payments[f"{fact.buyer_id}\0{fact.reference}"] = fact.amount
 
+    def _certified(self, entry: Entry, fact: Certified) -> None:
+        key = f"{fact.buyer_id}/{fact.endpoint}"
+        before = self.certificates.get(key)
+        passed_version = before.passed_version if before is not None else None
+        passed_at_ns = before.passed_at_ns if before is not None else 0
+        self.certificates[key] = Certificate(
+            version=fact.version,
+            at_ns=entry.at_ns,
+            passed=fact.passed,
+            failed=fact.failed,
+            by=fact.by,
+            postal_code=fact.postal_code,
+            passed_version=fact.version if fact.passed else passed_version,
+            passed_at_ns=entry.at_ns if fact.passed else passed_at_ns,
+        )
+
     def _terms_loaded(self, _entry: Entry, fact: TermsLoaded) -> None:
         self.terms_version = fact.terms_version
 
@@ -627,5 +658,6 @@ _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     GuardProbing: State._guard_probing,  # type: ignore[dict-item]
     GuardRecovered: State._guard_recovered,  # type: ignore[dict-item]
     Deposited: State._deposited,  # type: ignore[dict-item]
+    Certified: State._certified,  # type: ignore[dict-item]
     TermsLoaded: State._terms_loaded,  # type: ignore[dict-item]
 }

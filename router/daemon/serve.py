@@ -41,6 +41,7 @@ from router.ledger.sqlite import SqliteLedger
 from router.metrics import Metrics
 from router.model.facts import Attempted, GuardFact, GuardRecovered, GuardTripped, Settled
 from router.model.times import NS_S, format_instant
+from router.onboarding.certifying import Certifier
 from router.onboarding.placing import Placing
 from router.terms.candidate import Candidate
 from router.terms.compile import compile_book
@@ -162,6 +163,7 @@ class Daemon:
         self._controls = Controls(self._engine, lambda: self._next_candidate(config_dir))
         self._watch = Watch(self._engine)
         self._webhook = Webhook(self._engine)
+        self._certifier = Certifier(self._engine)
         self._watch.on_told.append(self._webhook.tell)
         self._reports = ProcessReports(state_dir)
         site = build_site(
@@ -171,6 +173,7 @@ class Daemon:
                 proof=Proof(self._engine),
                 watch=self._watch,
                 placing=Placing(self._engine, self._controls, BuyerRecords(config_dir, state_dir)),
+                certifier=self._certifier,
                 metrics=self._metrics,
                 reports=self._reports,
             ),
@@ -206,6 +209,7 @@ class Daemon:
             feed_watchdog(self._engine, self._clock, self._notifier),
             self._watch.run(),
             self._webhook.run(),
+            self._certifier.run(),
         ):
             self._start_task(upkeep)
         _log.info("listening", extra={"addresses": to_builtins(addresses), "version": _version()})

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
+from msgspec import structs
+
 from router.core.live import Live
 from router.core.rules.standing import balance
 from router.engine.engine import Engine
@@ -11,6 +13,7 @@ from router.engine.slices import Slices
 from router.engine.views import Refused, ReloadResult
 from router.model.facts import Deposited, Paused, Received, Reopened, Reserved, Resumed, Settled
 from router.terms.candidate import Candidate
+from router.terms.checks.certified import judge_certified
 from router.terms.compile import compiling
 
 Subject = Literal["contract", "buyer", "source"]
@@ -131,7 +134,13 @@ class Controls:
 
     async def candidate(self) -> Candidate:
         """The terms on disk as they stand now, judged; changes nothing."""
-        return await self._read_terms()
+        candidate = await self._read_terms()
+        if not candidate.good or candidate.terms is None:
+            return candidate
+        certificates = self._engine.state.certificates
+        certified = {key: certificate.passed_version for key, certificate in certificates.items()}
+        found = await asyncio.to_thread(judge_certified, candidate.terms, certified)
+        return structs.replace(candidate, problems=(*candidate.problems, *found))
 
     async def reload(self, *, by: str) -> ReloadResult:
         """Read and judge the terms on disk beside the loop, then put them in force; errors change nothing."""

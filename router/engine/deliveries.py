@@ -40,7 +40,7 @@ class Deliveries:
         self.freed: Callable[[str], None]
         self.landed: Callable[[], None]
         self._journal = journal
-        self._courier = Courier(transport, journal.clock)
+        self.courier = Courier(transport, journal.clock)
         self._alarms = alarms
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._closed = False
@@ -76,7 +76,7 @@ class Deliveries:
         self._closed = True
         for task in list(self._jobs.values()):
             task.cancel()
-        await self._courier.close()
+        await self.courier.close()
 
     def interrupted(self, delivery_id: str, held: Held) -> None:
         """A delivery was under way when the process died: it may have been sent, unless the last word was a failure.
@@ -153,7 +153,7 @@ class Deliveries:
 
     async def _deliver(self, job: Job) -> None:
         desk = Desk(
-            courier=self._courier,
+            courier=self.courier,
             clock=self._journal.clock,
             steady_ns=self._journal.steady_ns,
             secrets=self.secrets,

@@ -14,6 +14,7 @@ from router.alerts import Alert
 from router.core.state import Held
 from router.model.facts import (
     AnyFact,
+    Certified,
     Contracts,
     Decided,
     Entry,
@@ -190,7 +191,7 @@ def _winners(entries: Sequence[Entry], place: int) -> tuple[str, ...]:
 
 
 def name_of(event: Event) -> str:
-    """`decision`, `outcome`, `guard`, `paused`, `resumed`, `terms` or `alert`."""
+    """`decision`, `outcome`, `guard`, `paused`, `resumed`, `certified`, `terms` or `alert`."""
     return _NAMES[type(event.fact)]
 
 
@@ -267,6 +268,11 @@ def _resumed(fact: Resumed, _: object) -> dict[str, Any]:
     return {"subject": f"{fact.subject}:{fact.id}", "by": fact.by}
 
 
+def _certified(fact: Certified, _: object) -> dict[str, Any]:
+    subject = f"endpoint:{fact.buyer_id}/{fact.endpoint}"
+    return {"subject": subject, "passed": fact.passed, "failed": list(fact.failed), "by": fact.by}
+
+
 def _terms(fact: TermsLoaded, _: object) -> dict[str, Any]:
     return {"terms_version": fact.terms_version, "by": fact.by}
 
@@ -295,6 +301,7 @@ _NAMES: Final[dict[type, str]] = {
     GuardRecovered: "guard",
     Paused: "paused",
     Resumed: "resumed",
+    Certified: "certified",
     TermsLoaded: "terms",
     AlertTold: "alert",
 }
@@ -306,6 +313,7 @@ _DATA: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {
     GuardRecovered: _recovered,
     Paused: _paused,
     Resumed: _resumed,
+    Certified: _certified,
     TermsLoaded: _terms,
     AlertTold: _alert,
 }

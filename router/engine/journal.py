@@ -25,6 +25,7 @@ from router.ledger.protocol import Ledger, LedgerError, LedgerFull
 from router.model.facts import (
     AnyFact,
     Attempted,
+    Certified,
     Deposited,
     Entry,
     GuardFact,
@@ -166,7 +167,7 @@ class Journal:
             self.on_settled(held, fact)
         elif isinstance(fact, (Paused, Resumed)):
             self.live.told(fact, fact.id, fact.id, 0)
-        elif isinstance(fact, Deposited):
+        elif isinstance(fact, (Deposited, Certified)):
             self.live.told(fact, "", fact.buyer_id, 0)
         elif isinstance(fact, Reopened):
             self.on_reopened(fact.lead_id)

@@ -8,7 +8,16 @@ from router.core.decide import choose
 from router.core.explain import allowances, as_json, as_recorded, explain, stopped
 from router.core.guards import BREAKER_PLAN, Reading, read, stage, wanted
 from router.core.index import Board
-from router.core.rules.standing import Moment, balance, cap_used, cap_window, clock_of, ramp_limit, standing
+from router.core.rules.standing import (
+    Moment,
+    balance,
+    cap_used,
+    cap_window,
+    clock_of,
+    is_certified,
+    ramp_limit,
+    standing,
+)
 from router.core.rules.static import Mode
 from router.core.selling import copies_of, payout_once
 from router.core.state import Answers, Held
@@ -269,6 +278,7 @@ class Proof:
             "in_flight": state.in_flight.get(plan.buyer_id, 0),
             "in_doubt": _doubts(held.get(plan.owner, {})),
             "rotation": self._rotation(plan),
+            "endpoint": self._endpoint(plan),
         }
 
     def _cap(self, plan: ContractPlan, cap: CapPlan, owned: list[Held]) -> dict[str, Any]:
@@ -327,6 +337,24 @@ class Proof:
                 "answered": sum(1 for probe in probes.values() if probe.bits),
             },
             **({"running": outcomes.running if outcomes is not None else 0} if guard is BREAKER_PLAN else {}),
+        }
+
+    def _endpoint(self, plan: ContractPlan) -> dict[str, Any]:
+        """How the contract's endpoint stands: is it certified as it is now, and how did the last test go."""
+        certificate = self._engine.state.certificates.get(plan.endpoint_key)
+        return {
+            "name": plan.endpoint.name,
+            "version": plan.endpoint.version,
+            "certified": is_certified(plan, self._engine.state),
+            "last_test": None
+            if certificate is None
+            else {
+                "at": format_instant(certificate.at_ns),
+                "version": certificate.version,
+                "passed": certificate.passed,
+                "failed": list(certificate.failed),
+                "by": certificate.by,
+            },
         }
 
     def _rotation(self, plan: ContractPlan) -> dict[str, Any]:

@@ -77,7 +77,8 @@ class Watch:
         self._news.clear()
         book, found, busy_ns = self._engine.book, list(self._of_router()), 0
         out = alerts.outlook(self._engine.state, self._engine.moment())
-        parts = _parts(self._plans_by_buyer(), out)
+        uncertified: list[str] = []
+        parts = _parts(self._plans_by_buyer(), out, uncertified)
         while True:
             began_ns = self._mono_ns()
             more = list(islice(parts, _SLICE))
@@ -90,6 +91,8 @@ class Watch:
             if self._engine.book is not book or self._engine.state is not out.state:
                 self._news.set()  # half of it would be about terms or a state that is gone
                 return
+        if uncertified:
+            found.append(alerts.not_certified(uncertified, required=book.router.onboarding.require_certified))
         self._looked_ns, self._rest_ns = self._mono_ns(), max(LOOK_EVERY_NS, busy_ns * _REST)
         self._compare(found, out.moment)
 
@@ -137,11 +140,12 @@ class Watch:
         return self._engine.clock.wall_ns() - self._engine.clock.mono_ns()
 
 
-def _parts(plans: dict[str, list[ContractPlan]], out: Outlook) -> Iterator[list[Alert]]:
-    """The verdicts, a contract or a buyer at a time."""
+def _parts(plans: dict[str, list[ContractPlan]], out: Outlook, uncertified: list[str]) -> Iterator[list[Alert]]:
+    """The verdicts, a contract or a buyer at a time; endpoints that are not certified are gathered."""
     for own in plans.values():
         for plan in own:
             yield list(alerts.of_contract(plan, out))
+        uncertified += alerts.uncertified(own, out)
         yield list(alerts.of_buyer(own[0].buyer, own, out))
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from router.ledger import opening, tables
 from router.ledger.books import read_book
 from router.model.codes import LeadStatus
-from router.model.facts import AnyFact
+from router.model.facts import AnyFact, Certified
 from router.model.lead import Lead
 from router.terms.book import Book
 
@@ -137,3 +137,12 @@ class Past:
         ).fetchone()
         fact = tables.decode_fact(row[0]) if row else None
         return getattr(fact, "terms_version", None)
+
+    def latest_leads(self, since_ns: int, limit: int) -> list[Lead]:
+        """The latest leads received since then, at most `limit`, oldest first; forgotten ones are left out."""
+        return tables.recent_leads(self._connection, since_ns, limit)
+
+    def certified(self) -> dict[str, str]:
+        """`"buyer/endpoint"` -> the version that passed its certification last."""
+        facts = (fact for _, fact in self.facts(Certified) if isinstance(fact, Certified) and fact.passed)
+        return {f"{fact.buyer_id}/{fact.endpoint}": fact.version for fact in facts}

@@ -242,6 +242,21 @@ class Deposited(Fact, frozen=True, kw_only=True, tag=True):
     by: str
 
 
+class Certified(Fact, frozen=True, kw_only=True, tag=True):
+    """Test leads were posted to an endpoint. `version` is that of its content, `failed` names what went wrong.
+
+    `postal_code` is the test lead's, where somebody chose it: sandboxes answer by it.
+    """
+
+    buyer_id: str
+    endpoint: str
+    version: str
+    passed: bool
+    by: str
+    failed: tuple[str, ...] = ()
+    postal_code: str | None = None
+
+
 class TermsLoaded(Fact, frozen=True, kw_only=True, tag=True):
     """These terms are in force from here on."""
 
@@ -265,6 +280,7 @@ AnyFact = (
     | GuardProbing
     | GuardRecovered
     | Deposited
+    | Certified
     | TermsLoaded
 )
 

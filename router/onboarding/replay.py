@@ -2,7 +2,7 @@
 
 Both sides run the same decision over the same leads with an empty past, and every buyer is taken to accept at once: so
 what differs comes from the terms alone. Guards, wallets, earlier use of caps and what buyers really answered are left
-out. A contract whose `go_live` is still to come counts as if it had come.
+out. A contract whose `go_live` is still to come counts as if it had come, one to be certified as certified.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def replay(book: Book, leads: Sequence[Lead]) -> Replayed:
 
 
 def _of_kinds(book: Book, kinds: set[str], leads: Sequence[Lead]) -> Book:
-    """The part of a Book that these leads can reach, live already and with money in every wallet."""
+    """The part of a Book that these leads can reach, live and certified already, with money in every wallet."""
     end_ns = leads[-1].received_at_ns if leads else 0
     plans = {plan.id: _ready(plan, end_ns) for plan in book.contracts.values() if plan.lead_type in kinds}
     return structs.replace(
@@ -64,10 +64,10 @@ def _of_kinds(book: Book, kinds: set[str], leads: Sequence[Lead]) -> Book:
 
 def _ready(plan: ContractPlan, end_ns: int) -> ContractPlan:
     coming = plan.go_live is not None and day_start(plan.go_live, plan.zone) > end_ns
-    if not coming and plan.buyer.wallet is None:
+    if not coming and plan.buyer.wallet is None and not plan.must_be_certified:
         return plan
     buyer = structs.replace(plan.buyer, wallet=None)
-    return structs.replace(plan, buyer=buyer, go_live=None if coming else plan.go_live)
+    return structs.replace(plan, buyer=buyer, go_live=None if coming else plan.go_live, must_be_certified=False)
 
 
 class _Run:

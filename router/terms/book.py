@@ -109,6 +109,12 @@ class ContractPlan(Struct, frozen=True, kw_only=True, gc=False):
     dedup: DedupPlan | None
     guards: tuple[GuardPlan, ...] = ()
     centers: tuple[tuple[float, float], ...] = ()  # latitude, longitude of each radius, degrees
+    must_be_certified: bool = False  # `onboarding.require_certified`: no leads before its endpoint is
+
+    @property
+    def endpoint_key(self) -> str:
+        """Under which the state keeps its endpoint's certificate: `"buyer/endpoint"`."""
+        return f"{self.buyer_id}/{self.endpoint.name}"
 
 
 class BuyerPart(Struct, frozen=True, kw_only=True, gc=False):

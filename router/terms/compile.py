@@ -85,13 +85,18 @@ def _shaken(terms: Terms, plain: Mapping[str, str], before: Book | None) -> froz
     """The lead types whose buyers are compiled anew whether they changed or not."""
     if before is None:
         return frozenset()
-    if before.router.defaults != terms.router.defaults:
+    if _of_every_plan(before.terms) != _of_every_plan(terms):
         return frozenset((*terms.lead_types, *before.lead_types))
     return frozenset(
         kind
         for kind in (*terms.lead_types, *before.lead_types)
         if plain.get(f"lead_type:{kind}") != before.catalog.address(f"lead_type:{kind}")
     )
+
+
+def _of_every_plan(terms: Terms) -> tuple[object, ...]:
+    """What of `router.toml` stands in every contract's plan."""
+    return terms.router.defaults, terms.router.onboarding.require_certified
 
 
 def _stays(part: BuyerPart, buyer: Buyer, terms: Terms) -> bool:

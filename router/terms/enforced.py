@@ -22,8 +22,6 @@ class Unenforced(NamedTuple):
 
 
 UNENFORCED: Final = (
-    Unenforced(RouterTerms, "onboarding.require_certified", lambda router: router.onboarding.require_certified),
-    Unenforced(RouterTerms, "onboarding.certify_every", lambda router: router.onboarding.certify_every is not None),
     Unenforced(Source, "adapter", lambda source: source.adapter != "native"),
     Unenforced(Source, "adapter_secret", lambda source: source.adapter_secret is not None),
     Unenforced(Source, "forms", lambda source: bool(source.forms)),

@@ -73,6 +73,7 @@ def contract_plan(
         dedup=DedupPlan(dedup.keys, int(dedup.window), dedup.scope, dedup.counts) if dedup else None,
         guards=tuple(_guard(guard) for guard in contract.sla.guards) if contract.sla is not None else (),
         centers=_centers(contract.coverage),
+        must_be_certified=terms.router.onboarding.require_certified,
     )
 
 

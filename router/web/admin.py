@@ -17,6 +17,7 @@ from router.ledger.protocol import FoundLead
 from router.metrics import Metrics
 from router.model.money import format_money, parse_money
 from router.model.times import format_instant
+from router.onboarding.certifying import Certifier
 from router.onboarding.placing import Placing
 from router.web import events, pages
 from router.web.buyers import Buyers
@@ -62,6 +63,7 @@ class Behind(NamedTuple):
     proof: Proof
     watch: Watch
     placing: Placing
+    certifier: Certifier
     metrics: Metrics
     reports: Reports
 
@@ -78,7 +80,7 @@ class Admin:
         self._placing = behind.placing
         self._metrics = behind.metrics
         self._reports = behind.reports
-        self._buyers = Buyers(behind.placing)
+        self._buyers = Buyers(behind.placing, behind.certifier)
         self._intake = intake
         self._openapi = openapi
 

@@ -231,6 +231,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "guards": _list(_GUARD),
             "breaker": _GUARD,
             "in_flight": INTEGER,
+            "endpoint": {
+                **_object(
+                    {"name": TEXT, "version": TEXT, "certified": BOOLEAN, "last_test": {"type": ["object", "null"]}}
+                ),
+                "description": "whether it is certified as it is now, and how the last test went",
+            },
             "in_doubt": {
                 **_list(_object({"delivery_id": TEXT, "lead_id": TEXT, "since": INSTANT})),
                 "description": "the oldest deliveries in doubt: resolve them",
@@ -246,7 +252,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                     {
                         "id": {**TEXT, "description": "the same as long as the same trouble lasts"},
                         "kind": {**TEXT, "enum": list(get_args(Kind))},
-                        "subject": {**TEXT, "description": "contract:ID, buyer:ID or router"},
+                        "subject": {**TEXT, "description": "contract:ID, buyer:ID, endpoint:BUYER/NAME or router"},
                         "since": INSTANT,
                         "message": {**TEXT, "description": "what happened"},
                         "mend": {**TEXT, "description": "what to do"},
@@ -335,6 +341,45 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "required": ["name"],
         "additionalProperties": True,
     },
+    "Certify": _object(
+        {
+            "endpoint": {**TEXT, "description": "this one alone"},
+            "fields": {
+                "type": "object",
+                "description": "values of the test lead, such as the postal code a sandbox wants",
+                "additionalProperties": True,
+            },
+        }
+    ),
+    "Certification": _object(
+        {
+            "buyer_id": TEXT,
+            "certified": {**BOOLEAN, "description": "every endpoint passed"},
+            "endpoints": _list(
+                _object(
+                    {
+                        "endpoint": TEXT,
+                        "version": {**TEXT, "description": "of the endpoint's content: a change wants another test"},
+                        "certified": BOOLEAN,
+                        "tested": {**BOOLEAN, "description": "something was posted, and the result recorded"},
+                        "at": INSTANT,
+                        "contracts": _list(TEXT),
+                        "steps": _list(
+                            _object(
+                                {
+                                    "step": TEXT,
+                                    "ok": {"type": ["boolean", "null"], "description": "null: it only tells"},
+                                    "detail": TEXT,
+                                    "mend": TEXT,
+                                }
+                            )
+                        ),
+                    }
+                )
+            ),
+        },
+        ("buyer_id", "certified", "endpoints"),
+    ),
     "Placed": _object(
         {
             "buyer_id": TEXT,

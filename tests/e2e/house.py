@@ -20,6 +20,7 @@ from router.engine.watch import Watch
 from router.ledger.memory import MemoryLedger
 from router.metrics import Metrics
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
+from router.onboarding.certifying import Certifier
 from router.onboarding.placing import Placing
 from router.terms.candidate import Candidate
 from router.terms.check import check_buyer
@@ -128,6 +129,7 @@ class House:
             proof=self.proof,
             watch=self.watch,
             placing=self.placing,
+            certifier=Certifier(self.engine),
             metrics=self.metrics,
             reports=NoReports(),
         )

@@ -48,6 +48,8 @@ class Station(RouterWorld):
     async def start(self) -> None:
         """With a watch beside the engine."""
         await super().start()
+        if not self.engine.state.certificates:
+            await self.certify_all()
         self.watch = Watch(self.engine)
         self.watch.on_told.append(self.told.append)
         terms = self.engine.book.terms
@@ -103,6 +105,7 @@ def test_a_look_in_slices_sees_everything(monkeypatch: pytest.MonkeyPatch) -> No
     world = RouterWorld(factory.book(*buyers), lambda lane, request, number: (0.1, GONE))
 
     async def story(world: RouterWorld) -> None:
+        await world.certify_all()
         await world.sell(factory.lead("l1"))
         watch = Watch(world.engine)
         found = {told.alert.subject for told in await watch.fresh()}

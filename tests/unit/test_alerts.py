@@ -248,3 +248,19 @@ def test_every_kind_has_its_words() -> None:
     alert = Alert(kind="cap_nearly_full", subject=OWNER, detail="daily", message="m", mend="d")
     assert alert.id == "cap_nearly_full:contract:c:daily"
     assert alert.kind in Kind.__args__  # type: ignore[attr-defined]
+
+
+def test_endpoints_that_are_not_certified_are_one_alert() -> None:
+    """However many there are; it names the first ones and says whether leads depend on it."""
+    names = [f"b{n}/crm" for n in range(12)]
+    alert = alerts.not_certified(names, required=True)
+    assert alert.subject == "router"
+    assert "12 endpoints" in alert.message
+    assert "get no leads" in alert.message
+    assert "b10/crm" not in alert.message
+    assert "get no leads" not in alerts.not_certified(names, required=False).message
+    book = house()
+    out = outlook(State(Identity()), factory.moment())
+    assert list(alerts.uncertified(book.contracts.values(), out)) == ["b/crm"]
+    draft = house(status="draft")
+    assert list(alerts.uncertified(draft.contracts.values(), out)) == []

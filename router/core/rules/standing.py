@@ -56,6 +56,7 @@ def rules_for(plan: ContractPlan) -> tuple[StandingRule, ...]:
     wallet, terms = plan.buyer.wallet, plan.terms
     named: tuple[tuple[StandingRule, bool], ...] = (
         (lifecycle_rule, terms.status != "live" or plan.buyer.status != "live" or plan.go_live is not None),
+        (certified_rule, plan.must_be_certified),
         (pause_rule, True),
         (schedule_rule, plan.hours is not None),
         (guard_rule, True),
@@ -85,6 +86,21 @@ def lifecycle_rule(plan: ContractPlan, _state: State, moment: Moment, _price: in
         yield Finding("buyer_inactive", "live", buyer)
     if status == "paused" or buyer == "paused":
         yield Finding("paused", "live", f"{'contract' if status == 'paused' else 'buyer'} is paused in its terms")
+
+
+def is_certified(plan: ContractPlan, state: State) -> bool:
+    """Whether the contract's endpoint passed its certification as it is now."""
+    certificate = state.certificates.get(plan.endpoint_key)
+    return certificate is not None and certificate.passed_version == plan.endpoint.version
+
+
+def certified_rule(plan: ContractPlan, state: State, _moment: Moment, _price: int) -> Iterator[Finding]:
+    """`contract_inactive`: `onboarding.require_certified`, and the endpoint is not certified as it is now."""
+    if plan.must_be_certified and not is_certified(plan, state):
+        certificate = state.certificates.get(plan.endpoint_key)
+        never = certificate is None or certificate.passed_version is None
+        actual = "never certified" if never else "changed since it was certified"
+        yield Finding("contract_inactive", f"endpoint {plan.endpoint.name} certified at its present version", actual)
 
 
 def pause_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
