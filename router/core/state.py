@@ -52,7 +52,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 7
+FOLD_VERSION: Final = 8
 
 
 class Identity(Struct, frozen=True):

@@ -26,6 +26,7 @@ from router.terms.coverage import Coverage, any_in_use
 from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.problems import Problem
 from router.terms.schema import Buyer, Contract, LeadType, Terms
+from router.terms.secrets import live_endpoints
 from router.terms.template import below
 
 _ROUTER: str = "router.toml"
@@ -119,6 +120,10 @@ def _judge_endpoints(page: Page, buyer: Buyer, terms: Terms) -> None:
         judge_left_out(place, endpoint, using, lead_types)
         if not using:
             place.warn("", "no contract of this buyer uses it", "Name it in a contract, or take it out")
+        if terms.router.onboarding.require_certified and endpoint.test_url is None and name in live_endpoints(buyer):
+            mend = "Ask the buyer for a sandbox and set its test_url"
+            message = "it cannot be certified without a test_url, and onboarding.require_certified wants that"
+            place.warn("", f"{message}: its contracts get no leads", mend)
 
 
 def _judge_trade(page: Page, lead_type: LeadType, terms: Terms, *, covered: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from router.model.addresses import literal, networks
 from router.model.sizes import parse_size
-from router.model.times import NS_S
+from router.model.times import NS_MINUTE, NS_S
 from router.terms.checks.endpoints import judge_url
 from router.terms.checks.page import Page
 from router.terms.checks.values import (
@@ -37,6 +37,10 @@ def judge_router(page: Page, router: RouterTerms) -> None:
     _judge_defaults(page.at("defaults"), router.defaults)
     if router.alerts.webhook is not None:
         _judge_webhook(page.at("alerts.webhook"), router.alerts.webhook, router.network)
+    every = router.onboarding.certify_every
+    if every is not None and every < NS_MINUTE:
+        mend = 'Write at least a minute; "24h" is often enough'
+        page.error("onboarding.certify_every", "buyers' sandboxes would be tested without a pause", mend)
     judge_positive(page, "ledger.retention_pii", router.ledger.retention_pii, "people would be forgotten at once")
     if router.ledger.snapshot_every < NS_S:
         page.error("ledger.snapshot_every", "snapshots that often leave no time for leads", 'Write "60s" or so')
