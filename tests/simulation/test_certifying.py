@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec import structs
 
 from router.engine import Refused
 from router.engine.proof import Proof
@@ -14,6 +15,7 @@ from router.model.facts import Certified, Received, Reserved
 from router.model.times import NS_DAY, NS_S
 from router.onboarding.certifying import Certifier, Report
 from router.terms.book import Book
+from router.terms.compile import compile_book
 from tests import factory
 from tests.simulation.router_world import ACCEPTED, DUPLICATE, ODD, REJECTED, Answer, RouterWorld, answer
 
@@ -308,3 +310,12 @@ def test_a_ledger_that_cannot_take_the_result_leaves_it_for_the_next_time() -> N
         assert len(Certifier(world.engine).due()) == 1
 
     Bench(book(onboarding={"certify_every": "24h"})).play(story)
+
+
+def test_requiring_certification_reaches_every_contract_that_stays_as_it_is() -> None:
+    """A reload that changes nothing but `router.toml` compiles the plans anew."""
+    before = book()
+    required = book(onboarding={"require_certified": True}).terms
+    terms = structs.replace(before.terms, router=required.router)
+    assert compile_book(terms, before).contracts["c"].must_be_certified
+    assert compile_book(before.terms, compile_book(terms, before)).contracts["c"].must_be_certified is False
