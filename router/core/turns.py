@@ -17,8 +17,11 @@ _MOST: Final = 16 * LEAD
 
 
 def claim(credit: int, weight: int, whole: int) -> int:
-    """How much a member is due this lead, `whole` being the weights of all who take part; larger is better."""
-    return (credit + weight * LEAD // whole + _HALF_STEP) >> _STEP_BITS
+    """How much a member is due this lead, `whole` being the weights of all who take part; larger is better.
+
+    Who weighs nothing is due nothing: it has what those who weigh something cannot take.
+    """
+    return (credit + weight * LEAD // (whole or 1) + _HALF_STEP) >> _STEP_BITS
 
 
 def take_turn(credit: dict[str, int], members: Sequence[str], weights: Sequence[int], picked: Sequence[str]) -> None:
@@ -34,9 +37,9 @@ def _parts(weights: Sequence[int], copies: int) -> list[int]:
     parts = [LEAD] * len(weights)
     rest = sorted(range(len(weights)), key=weights.__getitem__)
     whole = sum(weights)
-    while rest and copies > 1 and weights[rest[-1]] * copies >= whole:
+    while rest and copies > 1 and weights[rest[-1]] * copies >= whole > 0:
         whole -= weights[rest.pop()]
         copies -= 1
     for at in rest:
-        parts[at] = weights[at] * copies * LEAD // whole
+        parts[at] = weights[at] * copies * LEAD // (whole or 1)
     return parts

@@ -12,6 +12,8 @@ NS_DAY: Final = 86_400 * NS_S
 
 _UNITS: Final = {"ms": NS_MS, "s": NS_S, "m": NS_MINUTE, "h": NS_HOUR, "d": NS_DAY}
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)
+_LONG = re.compile(r"\d{10,}(ms|s|m|h|d)", re.ASCII)
+_DAYS_MAX: Final = 36_500  # a hundred years, which an instant of ours plus it still bears
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT_MAX_YEAR: Final = 2200
@@ -24,9 +26,14 @@ class Duration(int):
 def parse_duration(text: str) -> Duration:
     """`"500ms" "30s" "10m" "24h" "30d"` -> nanoseconds. Raises ValueError that says what is wanted."""
     match = _DURATION.fullmatch(text)
+    if match is None and _LONG.fullmatch(text):
+        raise ValueError(f"a duration is at most {_DAYS_MAX}d")
     if match is None:
         raise ValueError('a duration is a whole number and a unit: "500ms", "30s", "10m", "24h" or "30d"')
-    return Duration(int(match[1]) * _UNITS[match[2]])
+    ns = int(match[1]) * _UNITS[match[2]]
+    if ns > _DAYS_MAX * NS_DAY:
+        raise ValueError(f"a duration is at most {_DAYS_MAX}d")
+    return Duration(ns)
 
 
 def format_duration(ns: int) -> str:

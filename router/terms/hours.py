@@ -26,7 +26,14 @@ class Hours(Struct, frozen=True, eq=False):
 
 def _minute(text: str) -> int:
     hour, colon, minute = text.partition(":")
-    if not (colon and hour.isdecimal() and minute.isdecimal() and len(minute) == 2 and len(hour) in (1, 2)):
+    if not (
+        colon
+        and text.isascii()
+        and hour.isdecimal()
+        and minute.isdecimal()
+        and len(minute) == 2
+        and len(hour) in (1, 2)
+    ):
         raise ValueError(f'"{text}" is not a time of day such as 08:00')
     value = int(hour) * 60 + int(minute)
     if int(minute) > 59 or value > _MINUTES_DAY:

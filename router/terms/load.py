@@ -152,7 +152,10 @@ def _state_buyers(reading: _Reading, buyers: dict[str, Buyer]) -> None:
             continue
         try:
             tree = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except RecursionError:
+            reading.error(file, "", "is nested too deeply to be read", "PUT the buyer again, or take the file away")
+            continue
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             reading.error(file, "", f"is not JSON: {error}", "PUT the buyer again, or take the file away")
             continue
         _keep(reading, buyers, tree, file, "buyer", Buyer)
@@ -190,6 +193,8 @@ def _claim(reading: _Reading, name: str, file: str, key: str) -> None:
 def _files(reading: _Reading, folder: Path, name: str, suffix: str) -> Iterator[Path]:
     """The files of a folder by name, hidden ones left out; a folder that is not there is empty."""
     if not folder.is_dir():
+        if folder.exists() or folder.is_symlink():
+            reading.error(name, "", "is not a directory", "Make it one; its files are read")
         return
     try:
         entries = sorted(folder.iterdir())
@@ -248,13 +253,19 @@ def _utf8(reading: _Reading, data: bytes, file: str) -> str | None:
 
 def _bytes(reading: _Reading, path: Path, file: str, bytes_max: int) -> bytes | None:
     try:
-        if path.stat().st_size > bytes_max:
-            reading.error(file, "", f"is larger than {bytes_max >> 20} MiB", "Split it")
+        if not path.is_file() and path.exists():  # a pipe or a device would be read for ever
+            reading.error(file, "", "is not a file", "Put a plain file there, or take it away")
             return None
-        return path.read_bytes()
+        with path.open("rb") as opened:
+            data = opened.read(bytes_max + 1)
     except OSError as error:
         reading.error(file, "", f"cannot be read: {error.strerror}", "Let the daemon's user read it")
         return None
+    if len(data) > bytes_max:
+        mend = "Split it; long lists of postal codes go into files under coverage/, which contracts name"
+        reading.error(file, "", f"is larger than {bytes_max >> 20} MiB", mend)
+        return None
+    return data
 
 
 # -- lists of postal codes -----------------------------------------------------------------------

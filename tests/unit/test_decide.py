@@ -116,3 +116,14 @@ def test_copies_by_weight_are_one_a_lead_at_most() -> None:
         choice = one.sell(factory.lead(f"lead-{number}"))
         won += [choice.board.ids[rank] for rank in choice.winners]
     assert {name: won.count(name) for name in won} == {"c0": 90, "c1": 60, "c2": 30}
+
+
+def test_who_weighs_nothing_has_what_nobody_else_can_take() -> None:
+    """Beside a contract with a weight it gets no lead; among themselves such contracts go by id, and nothing breaks."""
+    buyers = [factory.buyer(f"b{n}", factory.contract(f"c{n}", weight=weight)) for n, weight in enumerate((0, 0, 1))]
+    one = World(factory.book(*buyers, lead_type={"tiers": [{"name": "main", "method": "weighted"}]}))
+    won = [one.sell(factory.lead(f"lead-{number}")) for number in range(5)]
+    assert {choice.board.ids[choice.winners[0]] for choice in won} == {"c2"}
+    one.note(Paused(subject="contract", id="c2", reason="test", by="operator:test"))
+    last = one.sell(factory.lead("lead-6"))
+    assert last.board.ids[last.winners[0]] == "c0"

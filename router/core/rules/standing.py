@@ -219,22 +219,20 @@ def ramp_limit(plan: ContractPlan, ramp: RampPlan, answers: Answers, moment: Mom
     steps = max(0, days) // ramp.every_days
     granted = steps
     if ramp.hold_below is not None and steps:
-        granted -= sum(
-            1 for share in _step_acceptance(begin.toordinal(), steps, ramp, answers) if share < ramp.hold_below
-        )
+        granted -= _steps_held(begin.toordinal(), steps, ramp, answers)
     limit = ramp.start + ramp.step * granted
     return limit if ramp.until is None else min(limit, ramp.until)
 
 
-def _step_acceptance(begin: int, steps: int, ramp: RampPlan, answers: Answers) -> list[float]:
-    """Acceptance over each finished step; a step without answers counts as kept."""
-    took, answered = [0] * steps, [0] * steps
+def _steps_held(begin: int, steps: int, ramp: RampPlan, answers: Answers) -> int:
+    """How many finished steps fell below the acceptance asked for; one without answers did not."""
+    counts: dict[int, tuple[int, int]] = {}
     for day, (accepted, all_) in answers.days.items():
         step = (_ordinal(day) - begin) // ramp.every_days
         if 0 <= step < steps:
-            took[step] += accepted
-            answered[step] += all_
-    return [a / n if n else 1.0 for a, n in zip(took, answered, strict=True)]
+            took, answered = counts.get(step, (0, 0))
+            counts[step] = (took + accepted, answered + all_)
+    return sum(took / answered < (ramp.hold_below or 0) for took, answered in counts.values())
 
 
 def _ordinal(day: str) -> int:

@@ -14,6 +14,7 @@ from router.terms.patterns import PatternError, compile_pattern
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_YEARS: Final = range(1970, 2201)  # as of every instant
 _NOTHING_SHA256: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _HOW_TO_HASH: Final = "`lead-router token new` makes a token and its hash"
 
@@ -111,7 +112,11 @@ def judge_date(page: Page, key: str, text: str) -> date | None:
     """A calendar date `YYYY-MM-DD`, or None when it is not one."""
     try:
         if _DATE.fullmatch(text):
-            return date.fromisoformat(text)
+            day = date.fromisoformat(text)
+            if day.year in _YEARS:
+                return day
+            page.error(key, f"{shown(text)} lies outside the years that are counted", "Write one from 1970 to 2200")
+            return None
     except ValueError:
         pass  # the form is right and the day does not exist
     page.error(key, f"{shown(text)} is not a date", 'Write it as year, month and day: "2026-11-24"')
@@ -130,9 +135,11 @@ def judge_pattern(page: Page, key: str, text: str | None) -> None:
 
 def judge_distinct(page: Page, key: str, entries: Sequence[str]) -> None:
     """The same entry twice in a list is a slip of the pen."""
+    seen: set[str] = set()
     for index, entry in enumerate(entries):
-        if entry in entries[:index]:
+        if entry in seen:
             page.error(f"{key}[{index}]", f"{shown(entry)} stands here twice", "Take one of them out")
+        seen.add(entry)
 
 
 def shown(text: str) -> str:
