@@ -104,6 +104,14 @@ def canonical_postal_code(text: str, country: str) -> str | None:
     return _spaced(squeezed) if pattern.fullmatch(squeezed) else None
 
 
+def country_of_code(text: str, assumed: str) -> str:
+    """The one country whose codes look like this; the assumed one where that fits or none does."""
+    for country in (assumed, *COUNTRIES):
+        if canonical_postal_code(text, country) is not None:
+            return country
+    return assumed
+
+
 def parse_entry(text: str, country: str) -> Parsed:
     """One coverage entry: a code, an inclusive range (US), a prefix with `*`, an outcode or FSA.
 

@@ -397,6 +397,27 @@ def test_limits_are_inclusive(terms: FieldTerms, raw: Any) -> None:
     assert one(terms, raw) == raw
 
 
+@pytest.mark.parametrize(
+    ("code", "canonical", "country"),
+    [
+        ("78701", "78701", "US"),
+        ("m5v 3l9", "M5V 3L9", "CA"),
+        ("sw1a1aa", "SW1A 1AA", "GB"),
+        ("78701-1234", "78701", "US"),
+    ],
+)
+@pytest.mark.parametrize("default", ["US", "CA", "GB", "DE"])
+def test_a_postal_code_tells_the_country_of_a_lead_that_names_none(
+    code: str, canonical: str, country: str, default: str
+) -> None:
+    """No code fits two countries, so the default is for leads whose code tells nothing."""
+    lead = build_lead(
+        {"postal_code": code}, schemas({"postal_code": FieldTerms(type="postal_code")}), source(),
+        lead_id="L1", received_at_ns=NOW, default_country=default,
+    )  # fmt: skip
+    assert (lead.country, lead.postal_code) == (country, canonical)
+
+
 def test_the_lead_s_own_country_decides() -> None:
     """Where a lead says its country, postal code, state and phone number are read as of there."""
     assert one(FieldTerms(type="postal_code"), "m5v3l9", country="ca") == "M5V 3L9"

@@ -16,6 +16,7 @@ from router.core.intake.refusal import FieldError, LeadInvalid, Wrong, shown_nam
 from router.core.intake.values import Read, read_boolean, read_country, read_instant, read_integer, read_text
 from router.model.lead import Lead, Value
 from router.terms.flat_names import BESIDE_FIELDS, FLAT_NAMES
+from router.terms.postal import country_of_code
 from router.terms.schema import LeadType, Source
 
 RESERVED: Final = BESIDE_FIELDS | {"fields", "consent"}
@@ -201,12 +202,17 @@ def _object(raw: Any, name: str, errors: list[FieldError]) -> Mapping[str, Any]:
 
 
 def _country(fields: Mapping[str, Any], schema: IntakeSchema, default: str | None) -> str:
-    """The lead's own country where it gives a good one; a bad one is reported where the fields are read."""
+    """The lead's own country where it gives a good one; a bad one is reported where the fields are read.
+
+    Where it names none its postal code tells: no code fits two countries.
+    """
     try:
         own = read_country(fields.get(schema.country_field, "")) if schema.country_field else None
     except Wrong:
         own = None
-    return own or default or schema.country
+    assumed = own or default or schema.country
+    code = fields.get("postal_code")
+    return assumed if own or type(code) is not str else country_of_code(code, assumed)
 
 
 def _read_fields(
