@@ -1,14 +1,16 @@
 """One request on its way through a listener: who asks, what is in it, and how an answer is made."""
 
-from collections.abc import Collection
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Iterator
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import orjson
 from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import fields
 from multidict import CIMultiDict, istr
 
-from router.core.intake.refusal import FieldError
+from router.core.intake.refusal import FieldError, shown_name
 from router.model.times import parse_instant
 from router.web.auth import Principal
 from router.web.leads import parsed
@@ -16,7 +18,7 @@ from router.web.problems import Problem
 
 JSON: Final = "application/json"
 SMALL_BODY_MAX: Final = 16 * 1024
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=Struct)
 _CONTENT_TYPE: Final = istr("Content-Type")
 
 
@@ -138,19 +140,34 @@ async def read_small(request: web.BaseRequest, kind: type[_T], *, required: bool
     if not body and not required:
         return msgspec.convert({}, kind)
     require_type(request, (JSON,))
-    try:
-        return msgspec.convert(parsed(JSON, body), kind)
-    except msgspec.ValidationError as error:
-        raise _does_not_fit(error) from None
+    given = parsed(JSON, body)
+    faults = [*_faults(given, kind)]
+    if faults:
+        raise Problem("invalid", errors=faults)
+    return msgspec.convert(given, kind)
 
 
-def _does_not_fit(error: msgspec.ValidationError) -> Problem:
-    """msgspec's words name the place and the types, and may quote what was sent: only the place is kept."""
-    place = str(error).rpartition(" - at `$")[2].rstrip("`").lstrip(".") if " - at `$" in str(error) else ""
-    return Problem(
-        "invalid",
-        errors=[FieldError(place, "invalid", "is missing, unknown here, or of another kind")],
-    )
+def _faults(given: dict[str, Any], kind: type[Struct]) -> Iterator[FieldError]:
+    """Every key that is unknown, missing or of another kind, by name; what was sent is never repeated."""
+    known = {field.encode_name: field for field in fields(kind)}
+    for name in given:
+        if name not in known:
+            yield FieldError(
+                shown_name(name), "unknown_field", f"is not known here; known are {', '.join(known) or 'none'}"
+            )
+    for name, field in known.items():
+        if name in given:
+            try:
+                msgspec.convert(given[name], field.type)
+            except msgspec.ValidationError:
+                yield FieldError(name, "invalid", f"is not {_wanted(field.type)}")
+        elif field.required:
+            yield FieldError(name, "required", "is missing")
+
+
+def _wanted(kind: Any) -> str:
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    return f"one of {', '.join(choices)}" if choices else "text"
 
 
 def json_answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

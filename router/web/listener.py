@@ -52,7 +52,8 @@ class Listener:
             raise Problem("not_found", "There is no such address; /openapi.json on the admin listener lists all.")
         route = found.methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            raise Problem("method_not_allowed", headers={"Allow": _allow(found)})
+            allowed = _allow(found)
+            raise Problem("method_not_allowed", f"This address takes {allowed}.", headers={"Allow": allowed})
         who = None
         if route.allowed is not None:
             who = authenticate(self._engine.book, request.headers.getall("Authorization", ()), route.allowed)

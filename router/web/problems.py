@@ -98,9 +98,8 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
             "title": self.title,
             "status": self.status,
             "code": self.code,
+            "detail": self.detail or self._faults() or f"{self.title}.",
         }
-        if self.detail:
-            said["detail"] = self.detail
         if self.hint:
             said["hint"] = self.hint
         if self.retry_after_s is not None:
@@ -108,6 +107,12 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         if self.errors:
             said["errors"] = [{"field": at.field, "code": at.code, "message": at.message} for at in self.errors]
         return said
+
+    def _faults(self) -> str:
+        """The first fields at fault in a sentence, for whoever reads only that."""
+        return "; ".join(
+            f"`{at.field}` {at.message}" if at.field else f"The body {at.message}" for at in self.errors[:3]
+        )
 
     def body(self) -> bytes:
         """The problem as JSON."""

@@ -360,6 +360,39 @@ async def test_reroute_runs_an_unsold_lead_again() -> None:
         assert (await post(house, "/v1/leads/none:reroute"))[0] == 404
 
 
+PAUSE = "/v1/contracts/bright-tx:pause"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "faults"),
+    [
+        (PAUSE, {"raeson": "x", "until": 5}, [("raeson", "unknown_field"), ("until", "invalid")]),
+        (PAUSE, {"a\u2028b": 1}, [("a\ufffdb", "unknown_field")]),
+        ("/v1/deliveries/x:resolve", {"outcome": "maybe"}, [("outcome", "invalid")]),
+        ("/v1/deliveries/x:resolve", {}, [("outcome", "required")]),
+        ("/v1/wallets/bright:deposit", {"amount": 5}, [("amount", "invalid"), ("reference", "required")]),
+        ("/v1/terms:reload", {"force": True}, [("force", "unknown_field")]),
+    ],
+)  # fmt: skip
+async def test_a_small_body_that_does_not_fit_names_every_key_at_fault(
+    house: House, path: str, body: dict[str, Any], faults: list[tuple[str, str]]
+) -> None:
+    """Unknown, missing and of another kind, all at once, with a detail; and no value comes back."""
+    status, problem, _ = await house.ask("POST", path, token=ADMIN, admin=True, json=body)
+    assert (status, problem["code"]) == (422, "invalid")
+    assert [(at["field"], at["code"]) for at in problem["errors"]] == faults
+    assert problem["detail"]
+    assert "maybe" not in str(problem)
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "/v1/leads"), ("PUT", "/healthz"), ("POST", "/v1/terms")])
+async def test_another_method_is_told_which_there_are(house: House, method: str, path: str) -> None:
+    """405 with Allow, and a detail that says the same."""
+    status, problem, headers = await house.ask(method, path, token=ADMIN, admin=True)
+    assert (status, problem["code"]) == (405, "method_not_allowed")
+    assert headers["Allow"] in problem["detail"]
+
+
 async def test_terms_are_reloaded_whole_or_not_at_all() -> None:
     """Good terms: in force at once, with a new version; bad ones: 422 that names file and key, and nothing changes."""
     now = house_terms()
