@@ -138,7 +138,7 @@ def _tally(counts: Mapping[str, int]) -> str:
 
 
 def _delivery(delivery: Json, pen: _Pen) -> list[str]:
-    outcome = str(delivery.get("outcome"))
+    outcome = str(delivery.get("outcome") or delivery.get("state"))
     price = f" at {delivery['price']}" if delivery.get("price") else ""
     lines = [
         f"▶ delivery   to {delivery.get('contract_id')} of {delivery.get('buyer_id')}{price}",

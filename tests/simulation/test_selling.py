@@ -531,6 +531,27 @@ def test_a_trace_tells_everything() -> None:
     assert len(facts(world, Ended)) == 1
 
 
+def test_a_trace_of_a_delivery_under_way_has_no_outcome_yet() -> None:
+    """Its outcome is null and its state says why; a doubt is an outcome that may yet change."""
+    world = RouterWorld(two(), by_buyer(first=HANG, second=ACCEPTED))
+
+    async def story(w: RouterWorld) -> list[tuple[Any, Any]]:
+        proof = Proof(w.engine)
+        await w.take(factory.lead())
+        seen = []
+        for wait_s in (1, 20):
+            await asyncio.sleep(wait_s)
+            trace = await proof.trace("lead-1")
+            assert trace is not None
+            seen += [(one["outcome"], one["state"]) for one in trace["deliveries"]]
+        await w.engine.resolve(trace["deliveries"][0]["delivery_id"], "accepted", by="operator:test")
+        trace = await proof.trace("lead-1")
+        assert trace is not None
+        return [*seen, *((one["outcome"], one["state"]) for one in trace["deliveries"])]
+
+    assert world.play(story) == [(None, "in_flight"), ("in_doubt", "in_doubt"), ("accepted", "settled")]
+
+
 def test_a_trace_says_what_was_wanted_and_seen_of_age_and_history_too() -> None:
     """What refused by the lead's time or by its consumer's history is not known later; the decision keeps it."""
     again = {"keys": [["phone"]], "window": "90d"}
