@@ -7,7 +7,7 @@ buyer did not take the lead; everything else is `in_doubt`.
 What the specification leaves open is decided here:
 
 * An answer longer than 64 KiB, packed or not, is not complete: no rule is tried on a part of it, it is in doubt
-  (`truncated`).
+  (`truncated`), unless its status alone says that the lead was not taken: one that `retry.on` lists.
 * A rule that gives `failed` makes the attempt retryable only where `retry.on` lists the status too.
 * For the breaker a rule that gives accepted, rejected or duplicate is a working endpoint, whatever the status; a rule
   that gives failed or in_doubt is judged by its status. A status in `retry.on` below 500 (a 429) is an endpoint that
@@ -69,9 +69,11 @@ def classify(
     if isinstance(answer, TransportFailure):
         return _without_answer(answer)
     answer = decoded(answer)
-    if answer.truncated:
-        return Verdict(outcome="in_doubt", rule="table:truncated", reason="truncated", healthy=False)
     reading = Reading(answer.status, answer.headers, answer.body)
+    if answer.truncated:
+        if answer.status in plan.retry_on:
+            return _by_table(plan, reading, now_s)
+        return Verdict(outcome="in_doubt", rule="table:truncated", reason="truncated", healthy=False)
     rule = plan.rules.match(reading)
     if rule is not None:
         return _by_rule(plan, rule, reading, after_doubt, now_s)

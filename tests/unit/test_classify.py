@@ -82,10 +82,15 @@ def test_failures_of_transport(kind: Any) -> None:
 
 
 def test_a_truncated_body_is_in_doubt() -> None:
-    """Part of an answer is no answer: not even a rule that would hold for the part is tried, nor the status."""
-    for status in (200, 404, 503):
+    """Part of an answer is no answer: not even a rule that would hold for the part is tried, nor the status.
+
+    But one that `retry.on` lists says by itself that the lead was not taken, however long the page behind it is.
+    """
+    for status in (200, 404, 500):
         given = answer('{"status":"accepted"}', status, truncated=True)
         assert classify(ENDPOINT, given, after_doubt=False).outcome == "in_doubt"
+    busy = classify(ENDPOINT, answer('{"status":"accepted"}', 503, truncated=True), after_doubt=False)
+    assert (busy.outcome, busy.rule, busy.retryable) == ("failed", "table:retry.on", True)
 
 
 def test_rules_come_before_the_table() -> None:
