@@ -15,7 +15,7 @@ import msgspec
 from router.ledger import tables
 from router.ledger.anchor import EMPTY, Head
 from router.ledger.chain import envelope, link, personal_digest
-from router.model.facts import AnyFact, Received, Reserved
+from router.model.facts import AnyFact, Decided, Received, Reserved
 
 _SLICE: Final = 500
 Sql = sqlite3.Connection
@@ -38,6 +38,7 @@ def salvage(old: Sql, new: Sql, *, last_seq: int, now_ns: int) -> int:
         head = Head(number, link(head.hash, envelope(number, at_ns, kind, lead_id, digest, body)))
         new.execute("INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row[:5], head.hash))
         _carry_beside(old, new, seq, number, fact, digest, now_ns)
+    _restate(new)
     for table in ("terms", "losses"):
         for each in _tried(old, f"SELECT * FROM {table}"):  # noqa: S608 - our own names
             new.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", each)  # noqa: S608 - our own names
@@ -85,6 +86,9 @@ def _carry_beside(old: Sql, new: Sql, seq: int, number: int, fact: AnyFact, dige
     if isinstance(fact, Reserved):
         delivery = (fact.delivery_id, fact.lead_id, fact.contract_id, fact.buyer_id)
         new.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", delivery)
+    if isinstance(fact, Decided):
+        rows = [(contract_id, fact.mode, number) for contract_id in fact.said]
+        new.executemany("INSERT OR IGNORE INTO said VALUES (?, ?, ?)", rows)
     if not isinstance(fact, Received):
         return
 
@@ -106,6 +110,14 @@ def _carry_beside(old: Sql, new: Sql, seq: int, number: int, fact: AnyFact, dige
         )
     if known and answer:
         new.execute("INSERT INTO answers VALUES (?, ?, ?)", (number, *answer))
+
+
+def _restate(new: Sql) -> None:
+    """Every lead's status is what the facts that were left say of it."""
+    for seq, lead_id in new.execute("SELECT seq, lead_id FROM leads WHERE status <> 'erased'").fetchall():
+        status = tables.status_by_facts(new, lead_id)
+        if status is not None:
+            new.execute("UPDATE leads SET status = ? WHERE seq = ?", (status, seq))
 
 
 def _received_at(lead: Row | None) -> int:

@@ -115,6 +115,27 @@ def _status_after(fact: AnyFact) -> LeadStatus | None:
     return None
 
 
+def status_by_facts(connection: sqlite3.Connection, lead_id: str) -> LeadStatus | None:
+    """The status that a lead's facts say it has; None when they cannot be read."""
+    rows = connection.execute(
+        "SELECT body FROM facts WHERE lead_id = ? AND kind IN (?, ?, ?) ORDER BY seq DESC LIMIT 1",
+        (lead_id, Ended.__name__, Queued.__name__, Reopened.__name__),
+    )
+    for (body,) in rows:
+        try:
+            return _status_after(decode_fact(body))
+        except (msgspec.MsgspecError, TypeError):
+            return None
+    return "routing"
+
+
+def has_delivery(connection: sqlite3.Connection, fact: Reserved) -> bool:
+    """Whether the row beside a reservation says what it says."""
+    row = (fact.lead_id, fact.contract_id, fact.buyer_id)
+    query = "SELECT lead_id, contract_id, buyer_id FROM deliveries WHERE delivery_id = ?"
+    return bool(connection.execute(query, (fact.delivery_id,)).fetchone() == row)
+
+
 def decode_fact(body: bytes) -> AnyFact:
     """A fact from its JSON. Raises msgspec.DecodeError if it is none."""
     fact: AnyFact = _decode_fact(body)

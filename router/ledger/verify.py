@@ -2,7 +2,8 @@
 
 Checked are: that SQLite can read every page; that the facts are numbered without a gap and every hash covers its row
 and the hash before; that each lead is the one whose digest stands in the chain, or was erased; that what stands beside
-the facts for searching and replaying still says the same; and that the facts reach as far as the anchor knew.
+the facts for searching and replaying (statuses, deliveries, erasures) says what they say; and that the facts reach as
+far as the anchor knew. Of answers kept for repeats no fact speaks: they are only held to be about their own leads.
 
 A missing anchor is written again when, and only when, everything else holds.
 """
@@ -31,6 +32,16 @@ FINDINGS_MAX: Final = 100
 _SLICE: Final = 5_000
 _NAMING: Final = frozenset({Reserved.__name__, Decided.__name__, TermsLoaded.__name__})
 _decode_lead = msgspec.json.Decoder(Lead).decode
+
+
+#: What is kept of answers is no fact and has no hash; but each is a 2xx about its own lead.
+_ODD_ANSWERS: Final = """
+SELECT a.seq,
+    CASE WHEN a.status NOT BETWEEN 200 AND 299 THEN 'is none that takes a lead' ELSE 'is about another one' END
+FROM answers AS a JOIN leads AS l ON l.seq = a.seq
+WHERE a.status NOT BETWEEN 200 AND 299
+OR (json_valid(CAST(a.body AS TEXT)) AND json_extract(CAST(a.body AS TEXT), '$.lead_id') <> l.lead_id)
+"""
 
 
 class Finding(Struct, frozen=True):
@@ -135,7 +146,7 @@ def _check_facts(connection: sqlite3.Connection, report: Report, progress: Progr
     head = EMPTY
     rows = connection.execute(
         "SELECT f.seq, f.at_ns, f.kind, f.lead_id, f.digest, f.body, f.hash, b.salt, b.body, l.lead_id, l.erased_at_ns,"
-        " l.source_id, l.lead_type, l.received_at_ns, l.phone, l.email, l.external_id FROM facts AS f"
+        " l.status, l.source_id, l.lead_type, l.received_at_ns, l.phone, l.email, l.external_id FROM facts AS f"
         " LEFT JOIN lead_bodies AS b ON b.seq = f.seq LEFT JOIN leads AS l ON l.seq = f.seq ORDER BY f.seq"
     )
     for row in rows:
@@ -146,6 +157,7 @@ def _check_facts(connection: sqlite3.Connection, report: Report, progress: Progr
             report.add(seq, f"fact {seq} is not what was written, or does not follow the one before it")
         if digest is not None:
             _check_lead(report, seq, digest, row[7:])
+            _check_status(connection, report, seq, *row[9:12])
         elif kind in _NAMING:
             _check_named(connection, report, seq, body)
         head = Head(seq, stored if isinstance(stored, bytes) else b"")
@@ -170,7 +182,7 @@ def _link(
 
 def _check_lead(report: Report, seq: int, digest: bytes, row: tuple[object, ...]) -> None:
     """The lead beside a Received: the one that was taken, or erased; and its search columns say the same."""
-    salt, body, lead_id, erased_at_ns, *columns = row
+    salt, body, lead_id, erased_at_ns, _status, *columns = row
     report.leads += 1
     if lead_id is None:
         report.add(seq, f"the row that finds the lead of fact {seq} is missing")
@@ -178,10 +190,25 @@ def _check_lead(report: Report, seq: int, digest: bytes, row: tuple[object, ...]
         report.erased += 1
         if erased_at_ns is None:
             report.add(seq, f"the lead of fact {seq} is gone although it was never erased")
+        elif any(column is not None for column in columns[-3:]):
+            report.add(seq, f"the lead of fact {seq} was erased and can still be found by what it said")
+    elif erased_at_ns is not None:
+        report.add(seq, f"the lead of fact {seq} is marked as erased and is still there")
     elif not (isinstance(salt, bytes) and isinstance(body, bytes)) or personal_digest(salt, body) != digest:
         report.add(seq, f"the lead of fact {seq} is not the one that was taken")
     elif [lead_id, *columns] != _columns(_decode_lead(body)):
         report.add(seq, f"what finds the lead of fact {seq} in a search is not what the lead says")
+
+
+def _check_status(
+    connection: sqlite3.Connection, report: Report, seq: int, lead_id: object, erased_at_ns: object, status: object
+) -> None:
+    """A lead's status beside the facts is that of the last fact that gave it one; or it was erased."""
+    if not isinstance(lead_id, str) or (status == "erased" and erased_at_ns is not None):
+        return
+    said = tables.status_by_facts(connection, lead_id)
+    if said is not None and status != said:
+        report.add(seq, f"the status of the lead of fact {seq} is not what its facts say: {said}")
 
 
 def _check_named(connection: sqlite3.Connection, report: Report, seq: int, body: bytes) -> None:
@@ -190,7 +217,7 @@ def _check_named(connection: sqlite3.Connection, report: Report, seq: int, body:
         fact = tables.decode_fact(body)
     except (msgspec.MsgspecError, TypeError):
         return  # its hash told already
-    if isinstance(fact, Reserved) and tables.lead_of(connection, fact.delivery_id) != fact.lead_id:
+    if isinstance(fact, Reserved) and not tables.has_delivery(connection, fact):
         report.add(seq, f"the row that leads from the delivery of fact {seq} to its lead is missing or wrong")
     elif isinstance(fact, Decided) and not tables.said_at(connection, fact, seq):
         report.add(seq, f"the rows that lead to what fact {seq} says of contracts are missing or wrong")
@@ -227,6 +254,14 @@ def _check_beside(connection: sqlite3.Connection, report: Report) -> None:
         query = f"SELECT seq FROM {table} EXCEPT SELECT seq FROM facts WHERE kind = ?"  # noqa: S608 - our own names
         for (seq,) in connection.execute(query, (Received.__name__,)):
             report.add(seq, f"`{table}` has a row for fact {seq}, which is no Received")
+    strays = (
+        "SELECT delivery_id FROM deliveries EXCEPT"
+        " SELECT json_extract(CAST(body AS TEXT), '$.delivery_id') FROM facts WHERE kind = ?"
+    )
+    for (delivery_id,) in connection.execute(strays, (Reserved.__name__,)):
+        report.add(None, f"`deliveries` has a row for {delivery_id!r}, which no fact reserved")
+    for seq, what in connection.execute(_ODD_ANSWERS):
+        report.add(seq, f"the answer kept for the lead of fact {seq} {what}")
     for (version,) in connection.execute("SELECT version FROM terms").fetchall():
         try:
             tables.read_terms(connection, version)

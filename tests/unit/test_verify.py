@@ -48,6 +48,7 @@ def test_an_untouched_history_holds(state: Path) -> None:
     assert (state / DATABASE_FILE).read_bytes() == before
 
 
+OTHER = '{"lead_id": "lead-0003"}'
 FACT_9 = "UPDATE facts SET {} WHERE seq = 9"
 SWAP = (
     "UPDATE facts SET seq = -1 WHERE seq = 8",
@@ -85,6 +86,15 @@ SWAP = (
         (("INSERT INTO lead_bodies VALUES (3, zeroblob(16), '{}')",), 3, "is no Received"),
         (("UPDATE deliveries SET lead_id = 'lead-0002' WHERE delivery_id = 'delivery-0001'",), 3, "to its lead"),
         (("DELETE FROM deliveries WHERE delivery_id = 'delivery-0003'",), 13, "to its lead"),
+        (("UPDATE deliveries SET buyer_id = 'other' WHERE delivery_id = 'delivery-0001'",), 3, "to its lead"),
+        (("UPDATE deliveries SET contract_id = 'other' WHERE delivery_id = 'delivery-0003'",), 13, "to its lead"),
+        (("INSERT INTO deliveries VALUES ('delivery-0009', 'lead-0001', 'c', 'b')",), None, "no fact reserved"),
+        (("UPDATE leads SET status = 'unsold' WHERE seq = 2",), 2, "what its facts say: sold"),
+        (("UPDATE leads SET status = 'erased' WHERE seq = 2",), 2, "what its facts say: sold"),
+        (("UPDATE leads SET erased_at_ns = 5 WHERE seq = 2",), 2, "marked as erased"),
+        (("UPDATE leads SET phone = '+15125559999' WHERE lead_id = 'lead-0004'",), 17, "can still be found"),
+        (("UPDATE answers SET status = 500 WHERE seq = 2",), 2, "none that takes a lead"),
+        ((f"UPDATE answers SET body = '{OTHER}' WHERE seq = 2",), 2, "about another one"),
         (("UPDATE terms SET body = zeroblob(9)",), None, "stored terms v1"),
         (("UPDATE terms SET sha256 = zeroblob(32)",), None, "stored terms v1"),
         (("DELETE FROM terms",), 1, "terms v1 that fact 1 put in force are missing"),
