@@ -299,7 +299,7 @@ class _Show:
 
 def _ended(trace: dict[str, Any]) -> bool:
     """Whether nothing more will happen to this lead by itself within moments."""
-    return trace["status"] != "routing" and all(one["outcome"] != "in_flight" for one in trace["deliveries"])
+    return trace["status"] != "routing" and all(one["state"] != "in_flight" for one in trace["deliveries"])
 
 
 def _eventful(trace: dict[str, Any]) -> tuple[bool, bool, int]:

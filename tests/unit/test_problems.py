@@ -15,7 +15,8 @@ def test_every_code_has_its_status_and_title(code: str) -> None:
     status, title = PROBLEMS[code]
     assert answer.status == status
     assert answer.headers["Content-Type"] == PROBLEM_JSON
-    assert body == {"type": f"urn:lead-router:problem:{code}", "title": title, "status": status, "code": code}
+    named = {"type": f"urn:lead-router:problem:{code}", "title": title, "status": status, "code": code}
+    assert body == {**named, "detail": f"{title}."}
 
 
 def test_detail_errors_and_retry_after_are_said() -> None:
