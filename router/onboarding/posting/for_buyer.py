@@ -14,16 +14,20 @@ from router.buyers.render import RenderContext, render, render_ping
 from router.core.rules.criteria import say
 from router.model.delivery import HttpRequest
 from router.model.money import format_money
-from router.model.times import format_duration
+from router.model.times import NS_S, format_duration
+from router.onboarding.made_up import make_up
 from router.onboarding.posting.document import Block, Document, Heading, Sample, Text, bullets, table
-from router.onboarding.posting.example import DELIVERY_ID, example_lead
+from router.terms.book import Book
+from router.terms.compile import TermsError, compile_book
 from router.terms.coverage import codes_in_use, expand
-from router.terms.endpoint import EndpointPlan, compile_endpoint
+from router.terms.endpoint import EndpointPlan
 from router.terms.geography import us
 from router.terms.schema import Auth, Buyer, Cap, Contract, Endpoint, Guard, LeadType, ResponseRule, Terms, When
 
 _NO_AUTH: Final = Auth()
-_AT_S: Final = 1_795_453_200
+_AT_S: Final = 1_795_453_200  # 2026-11-23T17:00:00Z
+_LEAD_ID: Final = "01939b2e-7a40-7c11-8d3c-5a1f0e9b2c10"
+_DELIVERY_ID: Final = "01939b2e-7a52-7f0e-9a44-2b7d8c6e1f03"
 _STATES_SHOWN: Final = 8
 
 #: What proves who we are, in words; `{name}` and `{url}` are what is no secret of it.
@@ -79,12 +83,23 @@ def buyer_document(buyer: Buyer, terms: Terms) -> Document:
     for contract in buyer.contracts:
         if contract.status != "closed" and contract.lead_type in terms.lead_types:
             blocks += _contract(buyer, contract, terms)
+    book = _book(buyer, terms)
     for name, endpoint in buyer.endpoints.items():
         using = [one for one in buyer.contracts if one.endpoint == name and one.lead_type in terms.lead_types]
-        if using:
-            blocks += _endpoint(name, endpoint, using, terms)
+        if using and book is not None:
+            blocks += _endpoint(name, endpoint, using, book)
+    if book is None:
+        blocks.append(Text("The terms have errors, so no request can be shown: `lead-router check` says which."))
     blocks += _own(buyer)
     return Document(f"Receiving leads: {buyer.name}", tuple(blocks))
+
+
+def _book(buyer: Buyer, terms: Terms) -> Book | None:
+    """This buyer's terms, compiled; None when they cannot be."""
+    try:
+        return compile_book(structs.replace(terms, buyers={buyer.id: buyer}))
+    except (TermsError, KeyError):
+        return None
 
 
 # -- contracts -----------------------------------------------------------------------------------
@@ -245,17 +260,12 @@ def _fields(contract: Contract, kind: LeadType) -> Iterator[tuple[str, str, str,
 # -- endpoints -----------------------------------------------------------------------------------
 
 
-def _endpoint(name: str, endpoint: Endpoint, contracts: list[Contract], terms: Terms) -> Iterator[Block]:
-    kinds = [terms.lead_types[kind] for kind in sorted({one.lead_type for one in contracts})]
-    plan, _ = compile_endpoint(name, endpoint, lead_types=kinds)
-    yield Heading(2, f"Requests to `{name}`")
-    if plan is None:
-        yield Text("The terms of this endpoint have errors: `lead-router check` says which.")
-        return
-    plan = structs.replace(plan, auth=_NO_AUTH, secrets=())
-    yield table(("", ""), _request_rows(endpoint, plan))
+def _endpoint(name: str, endpoint: Endpoint, contracts: list[Contract], book: Book) -> Iterator[Block]:
     contract = next((one for one in contracts if one.status == "live"), contracts[0])
-    context = _context(contract, terms.lead_types[contract.lead_type], terms)
+    plan = structs.replace(book.contracts[contract.id].endpoint, auth=_NO_AUTH, secrets=())
+    yield Heading(2, f"Requests to `{name}`")
+    yield table(("", ""), _request_rows(endpoint, plan))
+    context = _context(contract, book)
     if plan.ping is not None:
         ping = render_ping(plan, context, {}, now_s=_AT_S)
         assert ping is not None
@@ -289,16 +299,16 @@ def _request_rows(endpoint: Endpoint, plan: EndpointPlan) -> list[tuple[str, str
     ]
 
 
-def _context(contract: Contract, kind: LeadType, terms: Terms) -> RenderContext:
-    country = (contract.coverage.country if contract.coverage else None) or terms.router.defaults.country
-    accepted = frozenset((*contract.fields.required, *contract.fields.optional))
+def _context(contract: Contract, book: Book) -> RenderContext:
+    """What a made-up lead that meets the contract's terms is rendered from."""
+    made = make_up(book, book.contracts[contract.id], lead_id=_LEAD_ID, at_ns=_AT_S * NS_S, number=0)
     return RenderContext(
-        lead=example_lead(kind, country=country, wanted=contract),
-        delivery_id=DELIVERY_ID,
+        lead=structs.replace(made.lead, test=False),
+        delivery_id=_DELIVERY_ID,
         contract_id=contract.id,
         price=int(contract.price),
         ping={"reference": "your-ping-id", "bid": format_money(contract.price)},
-        accepted=accepted,
+        accepted=frozenset((*contract.fields.required, *contract.fields.optional)),
     )
 
 
