@@ -390,6 +390,16 @@ def recheck(
     return rank
 
 
+def stands_against(standings: Standings, state: State, moment: Moment, contract_id: str) -> Finding | None:
+    """What the contract itself, its use or its guards say against any lead now, if anything."""
+    rank = standings.board.rank_of.get(contract_id)
+    if rank is None:
+        return None
+    if standings.blocking(1 << rank, state, moment):
+        return standings.finding(rank)
+    return next(throttle_rule(standings.board.plans[rank], state, moment), None)
+
+
 MODES: Final[dict[str, tuple[Mode, ...]]] = {
     "exclusive": ("exclusive",),
     "shared": ("shared",),

@@ -29,6 +29,7 @@ from router.model.facts import (
     GuardProbing,
     GuardRecovered,
     GuardTripped,
+    PassedOver,
     Paused,
     Queued,
     Received,
@@ -646,6 +647,7 @@ _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     Received: State._received,  # type: ignore[dict-item]
     Decided: State._decided,  # type: ignore[dict-item]
     Reserved: State._reserved,  # type: ignore[dict-item]
+    PassedOver: lambda _state, _entry, _fact: None,  # it tells why, and changes nothing
     Repeating: State._repeating,  # type: ignore[dict-item]
     Attempted: State._attempted,  # type: ignore[dict-item]
     Settled: State._settled,  # type: ignore[dict-item]

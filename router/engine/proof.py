@@ -30,6 +30,7 @@ from router.model.facts import (
     Decided,
     Ended,
     Entry,
+    PassedOver,
     Queued,
     Received,
     Reopened,
@@ -418,6 +419,16 @@ def _history(entry: Entry) -> dict[str, Any] | None:
     match fact:
         case Received():
             return {"at": at, "what": "received", "detail": f"from {fact.source_id}"}
+        case PassedOver():
+            return {
+                "at": at,
+                "what": "passed_over",
+                "detail": ", ".join(f"{contract_id} ({said[0]})" for contract_id, said in fact.refusals.items()),
+                "refusals": [
+                    {"contract_id": contract_id, "code": code, "expected": expected, "actual": actual}
+                    for contract_id, (code, expected, actual) in fact.refusals.items()
+                ],
+            }
         case Queued():
             return {"at": at, "what": "queued", "detail": None}
         case Reopened():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from router.core.calendar import FOREVER
-from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve
+from router.core.decide import LISTED_MAX, MODES, Choice, choose, decided_fact, recheck, reserve, stands_against
 from router.core.index import Board, bits, by_rank
 from router.core.rules.standing import Moment
 from router.core.rules.static import Mode
@@ -23,7 +23,7 @@ from router.engine.times import deadline_of, is_young
 from router.engine.views import LeadView
 from router.engine.waiting import Waiter, WaitingRoom
 from router.model.codes import MOMENTARY
-from router.model.facts import Ended, Queued, Reopened
+from router.model.facts import Ended, PassedOver, Queued, Reopened
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.schema import Payout, Sell
@@ -260,6 +260,7 @@ class Seller:
         one = lead.lead
         standings = self._standings(one.lead_type, lead.mode)
         offered = 0
+        passed: dict[str, tuple[str, str, str]] = {}
         for place, contract_id in enumerate(self._ranking(lead) if standings is not None else ()):
             plan = self._journal.book.contracts.get(contract_id)
             if plan is None or plan.buyer_id in lead.buyers or standings is None:
@@ -279,6 +280,12 @@ class Seller:
                 offered += 1
                 if offered == copies:
                     break
+            elif len(passed) < LISTED_MAX:
+                finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
+                if finding is not None:
+                    passed[contract_id] = finding[:3]
+        if passed:
+            self._journal.note(batch, PassedOver(lead_id=one.lead_id, refusals=passed))
         return offered
 
     def _standings(self, lead_type: str, mode: Mode) -> Standings | None:

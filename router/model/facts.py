@@ -92,6 +92,16 @@ class Reserved(Fact, frozen=True, kw_only=True, tag=True):
     test: bool = False
 
 
+class PassedOver(Fact, frozen=True, kw_only=True, tag=True):
+    """On the way down a ranking these contracts were not eligible any more: (code, expected, actual) by contract id.
+
+    Only what stood against the contract itself is told, and of the best ranked ones.
+    """
+
+    lead_id: str
+    refusals: dict[str, tuple[str, str, str]]
+
+
 class Repeating(Fact, frozen=True, kw_only=True, tag=True):
     """The durable intent to send the same bytes once more: attempt `n` may leave from here on."""
 
@@ -268,6 +278,7 @@ AnyFact = (
     Received
     | Decided
     | Reserved
+    | PassedOver
     | Repeating
     | Attempted
     | Settled

@@ -335,6 +335,39 @@ def test_a_guard_taken_out_of_the_terms_is_closed() -> None:
     play(book(PAUSE), Moods(), story)
 
 
+def test_a_lead_that_walks_past_a_tripped_guard_says_so() -> None:
+    """It was decided while all was well; when the first declines, the second has tripped: that stands in its trace."""
+    of = factory.book(
+        factory.buyer("first", factory.contract("c-first", price="20.00")),
+        factory.buyer("second", factory.contract("c-second", price="15.00", sla={"guards": [PAUSE]})),
+        factory.buyer("third", factory.contract("c-third", price="10.00")),
+    )
+
+    def script(lane: str, _request: HttpRequest, number: int) -> tuple[float, Answer]:
+        return {"first": (5.0 if number == 5 else 0.1, REJECTED), "second": (0.1, REJECTED), "third": (0.1, ACCEPTED)}[
+            lane
+        ]
+
+    async def story(w: RouterWorld) -> None:
+        s = Story(w)
+        assert await s.sell(4) == ["first+second+third"] * 4
+        slow = s.lead()
+        quick = s.lead()
+        await w.take(quick)
+        await w.take(slow)
+        await w.engine.settled(slow.lead_id, 60)
+        trace = await s.proof.trace(slow.lead_id)
+        assert trace is not None
+        assert [one["contract_id"] for one in trace["deliveries"]] == ["c-first", "c-third"]
+        (line,) = [one for one in trace["history"] if one["what"] == "passed_over"]
+        (refusal,) = line["refusals"]
+        assert (refusal["contract_id"], refusal["code"]) == ("c-second", "guard_paused")
+        assert refusal["expected"] == "acceptance_rate at least 0.5 over 1h"
+        assert refusal["actual"].startswith("acceptance_rate 0 of 5, until 2026-")
+
+    RouterWorld(of, script).play(story)
+
+
 def test_no_lead_is_queued_behind_a_guard() -> None:
     """With nobody else to have it, a lead ends at once and says so."""
     of = factory.book(factory.buyer("first", factory.contract("c-first", at_cap="queue", sla={"guards": [PAUSE]})))
