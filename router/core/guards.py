@@ -36,7 +36,7 @@ from router.core.outcomes import (
 from router.core.state import Held, State, resolves_a_doubt
 from router.model.facts import AnyFact, Attempted, GuardFact, GuardProbing, GuardRecovered, GuardTripped, Settled
 from router.model.times import NS_S, format_duration
-from router.terms.book import Book, ContractPlan, GuardPlan
+from router.terms.book import LATENCIES_MAX, Book, ContractPlan, GuardPlan
 
 #: The guard every contract has (SPEC section 4): half of at least 20 attempts in 5 minutes, or 5 running.
 BREAKER_PLAN: Final = GuardPlan(
@@ -127,7 +127,9 @@ def read(guard: GuardPlan, outcomes: Outcomes | None, phase: Phase | None, stead
         return None
     start = outcomes.start(*_window(guard, phase, steady_ns))
     if guard.metric == LATENCY:
-        return _latency([took for took in outcomes.took_us[start:] if took != UNMEASURED][-(guard.last or 0) :])
+        start = max(start, len(outcomes.took_us) - LATENCIES_MAX)
+        measured = [took_us for took_us in outcomes.took_us[start:] if took_us != UNMEASURED]
+        return _latency(measured[-(guard.last or 0) :])
     marks = outcomes.bits[start:].translate(_MARKS[guard.metric].table, _MARKS[guard.metric].passed_over)
     if guard.last is not None:
         marks = _newest(marks, guard.last)
@@ -273,6 +275,8 @@ def _trips(plan: ContractPlan, state: State, at_ns: int, steady_ns: int, detail:
         return []
     sick = outcomes.unhealthy_at_ns and outcomes.unhealthy_at_ns > steady_ns - BREAKER_NS
     guards = all_guards(plan) if sick else plan.guards
+    if not guards:
+        return []
     phases = state.guards.get(plan.id, {})
     found: list[GuardFact] = []
     for guard in guards:

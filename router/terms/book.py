@@ -15,8 +15,9 @@ from router.terms.endpoint import EndpointPlan
 from router.terms.hours import Hours
 from router.terms.schema import Buyer, Contract, LeadType, Method, Per, RouterTerms, Source, Terms
 
-#: No guard looks at more outcomes of a contract than this.
+#: No guard looks at more outcomes of a contract than this, none of latency at more than that: it must rank them.
 OUTCOMES_MAX: Final = 10_000
+LATENCIES_MAX: Final = 2_000
 
 
 class CapPlan(Struct, frozen=True, gc=False):

@@ -13,9 +13,9 @@ from router.core.index import bits
 from router.core.live import Live
 from router.core.rules.standing import standing
 from router.core.state import State
-from router.model.facts import Attempted, Decided, Ended, GuardTripped, Received, Settled
+from router.model.facts import Attempted, Decided, Ended, GuardProbing, GuardTripped, Received, Reserved, Settled
 from router.model.times import NS_HOUR, NS_MINUTE, NS_S
-from router.terms.book import Book
+from router.terms.book import Book, GuardPlan
 from tests import factory
 from tests.examples import examples
 from tests.guarded import GuardedWorld
@@ -52,7 +52,7 @@ def guarded_books(draw: Any) -> Book:
     mode = draw(st.sampled_from(["exclusive", "shared", "best"]))
     trees = []
     for number in range(draw(st.integers(1, 3))):
-        tree = draw(contract(f"c{number}", ["main"], stateless=draw(st.booleans())))
+        tree = draw(contract(f"c{number}", ["main"], stateless=draw(st.sampled_from([True, True, False]))))
         tree |= {"status": "live", "coverage": {"everywhere": True}, "criteria": [], "sources": ["*"]}
         tree.pop("fields", None)
         tree.pop("consent", None)
@@ -118,6 +118,20 @@ class GuardsMachine(RuleBasedStateMachine):
             for key, phase in phases.items()
             if phase.state == "tripped" and phase.action == "throttle"
         }
+
+    @rule(which=st.integers(0, 2), count=st.integers(1, 4), good=st.booleans())
+    def a_run_of_outcomes(self, which: int, count: int, good: bool) -> None:
+        """Deliveries to one contract that all end well, or badly in every respect; each only if rules let it leave."""
+        world = self.world
+        standings = world.live.modes("solar")[0]
+        rank = which % standings.board.size
+        for _ in range(count):
+            world.wait(NS_S)
+            if standings.blocking(1 << rank, world.state, world.moment()):
+                return
+            self.send(standings.board, rank, factory.lead(f"run-{world.count}"), 0)
+            name = world.flying.pop()
+            world.answer(name, "accepted" if good else "rejected", took_ms=10 if good else 500, late=not good)
 
     @precondition(lambda self: self.world.flying)
     @rule(
@@ -211,11 +225,21 @@ class GuardsMachine(RuleBasedStateMachine):
                 phase = phases.get(guard.key)
                 if phase is None:
                     continue
-                assert len(phase.probes) <= guard.probes
+                assert len(phase.probes) == (self.sent_since_probing(plan.id, guard) if phase.state == "probing" else 0)
                 assert not phase.answered
                 shut = stage(guard, phase, world.steady_ns) == "tripped" or is_probed_out(phase)
                 if shut and guard.action == "pause":
                     assert refused & {"guard_paused", "endpoint_unhealthy"}
+
+    def sent_since_probing(self, contract_id: str, guard: GuardPlan) -> int:
+        """How many leads went to a contract since a guard of it let probes pass, as far as they are wanted."""
+        sent = 0
+        for entry in reversed(self.world.entries):
+            fact = entry.fact
+            if isinstance(fact, GuardProbing) and (fact.contract_id, fact.guard) == (contract_id, guard.key):
+                break
+            sent += isinstance(fact, Reserved) and fact.contract_id == contract_id and not fact.test
+        return min(sent, guard.probes)
 
     @invariant()
     def trips_name_who_caused_them(self) -> None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from router.model.times import parse_duration
-from router.terms.book import OUTCOMES_MAX
+from router.terms.book import LATENCIES_MAX, OUTCOMES_MAX
 from router.terms.checks.page import Page
 from router.terms.checks.values import judge_at_least, judge_positive, judge_share, shown
 from router.terms.schema import Contract, Endpoint, Guard
@@ -40,16 +40,17 @@ def judge_guards(page: Page, contract: Contract, endpoint: Endpoint | None) -> N
 
 def _judge_window(page: Page, guard: Guard) -> None:
     judge_at_least(page, "min_sample", guard.min_sample, 1)
+    most = LATENCIES_MAX if guard.metric == _LATENCY else OUTCOMES_MAX
     if isinstance(guard.over, int):
-        if not 1 <= guard.over <= OUTCOMES_MAX:
-            mend = f'Write a count from 1 to {OUTCOMES_MAX}, or a duration such as "1h"'
+        if not 1 <= guard.over <= most:
+            mend = f'Write a count from 1 to {most}, or a duration such as "1h"'
             page.error("over", f"the last {guard.over} outcomes cannot be looked at", mend)
         elif guard.min_sample > guard.over:
             message = f"{guard.min_sample} is more than the last {guard.over} it looks at, so it can never trip"
             page.error("min_sample", message, "Lower it, or look over more")
         return
-    if guard.min_sample > OUTCOMES_MAX:
-        page.error("min_sample", f"no guard looks at more than {OUTCOMES_MAX} outcomes", "Lower it")
+    if guard.min_sample > most:
+        page.error("min_sample", f"no guard looks at more than {most} outcomes", "Lower it")
     try:
         judge_positive(page, "over", parse_duration(guard.over), "no outcome would be in it")
     except ValueError as error:
