@@ -479,7 +479,6 @@ class State(Struct):
             value=fact.value,
             sample=fact.sample,
             until_ns=fact.steady_until_ns,
-            start=before.start if before is not None else 0,
             turns=before.turns if before is not None and fact.again else 0,
             causes=fact.causes,
             detail=before.detail if before is not None and fact.again else fact.detail,

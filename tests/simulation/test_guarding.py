@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from router.alerts import of_contract, outlook
 from router.engine.proof import Proof
 from router.model.delivery import HttpRequest
@@ -283,6 +285,11 @@ def test_a_clock_that_is_set_neither_frees_nor_locks_a_contract() -> None:
         await asyncio.sleep(601)
         assert await s.sell(3) == ["first"] * 3
         assert s.guard()["state"] == "closed"
+        moods.first = REJECTED
+        await s.sell(3)
+        s.world.clock.step(5 * NS_HOUR)
+        await s.sell(2)
+        assert (s.guard()["state"], s.guard()["sample"]) == ("tripped", 5)  # all within the hour that really passed
 
     play(book(PAUSE), Moods(), story)
 
@@ -335,11 +342,18 @@ def test_a_guard_taken_out_of_the_terms_is_closed() -> None:
     play(book(PAUSE), Moods(), story)
 
 
-def test_a_lead_that_walks_past_a_tripped_guard_says_so() -> None:
+@pytest.mark.parametrize(
+    ("action", "code", "more"),
+    [
+        ({"action": "pause"}, "guard_paused", ""),
+        ({"action": "throttle", "throttle_to": 0.5}, "guard_throttled", "; 0.5 of leads until it recovers"),
+    ],
+)
+def test_a_lead_that_walks_past_a_tripped_guard_says_so(action: dict[str, Any], code: str, more: str) -> None:
     """It was decided while all was well; when the first declines, the second has tripped: that stands in its trace."""
     of = factory.book(
         factory.buyer("first", factory.contract("c-first", price="20.00")),
-        factory.buyer("second", factory.contract("c-second", price="15.00", sla={"guards": [PAUSE]})),
+        factory.buyer("second", factory.contract("c-second", price="15.00", sla={"guards": [PAUSE | action]})),
         factory.buyer("third", factory.contract("c-third", price="10.00")),
     )
 
@@ -361,9 +375,10 @@ def test_a_lead_that_walks_past_a_tripped_guard_says_so() -> None:
         assert [one["contract_id"] for one in trace["deliveries"]] == ["c-first", "c-third"]
         (line,) = [one for one in trace["history"] if one["what"] == "passed_over"]
         (refusal,) = line["refusals"]
-        assert (refusal["contract_id"], refusal["code"]) == ("c-second", "guard_paused")
-        assert refusal["expected"] == "acceptance_rate at least 0.5 over 1h"
-        assert refusal["actual"].startswith("acceptance_rate 0 of 5, until 2026-")
+        assert (refusal["contract_id"], refusal["code"]) == ("c-second", code)
+        assert refusal["expected"] == "acceptance_rate at least 0.5 over 1h" + more
+        assert refusal["actual"].startswith("acceptance_rate 0 of 5, ")
+        assert "until 2026-" in refusal["actual"]
 
     RouterWorld(of, script).play(story)
 

@@ -10,9 +10,10 @@ from router.core.rules.standing import standing
 from router.core.rules.throttle import throttle_rule
 from router.core.state import State
 from router.model.codes import Outcome
-from router.model.facts import GuardRecovered, GuardTripped, Settled
+from router.model.facts import Decided, GuardRecovered, GuardTripped, Received, Settled
 from router.model.times import NS_HOUR, NS_MINUTE, NS_S
 from router.terms.book import OUTCOMES_MAX, GuardPlan
+from tests import factory
 from tests.guarded import GuardedWorld, guarded_book
 
 PAUSE = {
@@ -88,7 +89,7 @@ def test_returns_are_counted_over_what_was_accepted() -> None:
         ({"metric": "acceptance_rate", "over": "1h", "min_sample": 20}, 0.5, 20, False),
         ({"metric": "error_rate", "over": "1h", "min_sample": 20}, 0.5, 20, False),
         ({"metric": "error_rate", "over": "1h", "min_sample": 20}, 0.51, 20, True),
-        ({"metric": "error_rate", "over": "1h", "min_sample": 20, "trip": 0.1}, 1 - 0.9, 20, False),
+        ({"metric": "error_rate", "over": "1h", "min_sample": 20, "trip": 0.3}, 0.1 + 0.2, 20, False),
         ({"metric": "latency_p95", "over": "1h", "min_sample": 2, "trip": "800ms"}, 800.0, 2, False),
         ({"metric": "latency_p95", "over": "1h", "min_sample": 2, "trip": "800ms"}, 800.1, 2, True),
     ],
@@ -285,6 +286,25 @@ def test_a_throttle_says_which_lead_it_counted() -> None:
     assert finding.code == "guard_throttled"
     assert finding.expected == "acceptance_rate at least 0.5 over 1h; 0.25 of leads until it recovers"
     assert finding.actual == "acceptance_rate 0 of 4, lead 1 since then, until 2026-11-24T17:30:04.000Z"
+
+
+def test_a_throttle_counts_on_over_its_cool_downs() -> None:
+    """Probes that fall short begin another cool-down, not another count; a guard that closed begins at one."""
+    one = world(PAUSE | {"action": "throttle", "throttle_to": 0.25, "probes": 1})
+    one.deliver("rejected", 4)
+    phases = one.state.guards["c"]
+    for number in range(3):
+        one.note(Decided(lead_id=f"x{number}", terms_version="v", throttled=("c",)))
+    one.note(Received(lead_id="y", source_id="web", lead_type="solar"), factory.lead("y"))
+    one.note(Decided(lead_id="y", terms_version="v", throttled=("c",)))
+    assert (phases["acceptance_rate/1h/throttle"].turns, one.state.open["y"].throttled) == (1, ("c",))
+    one.wait(30 * NS_MINUTE)
+    one.deliver("rejected")
+    assert (one.steps()[-1], phases["acceptance_rate/1h/throttle"].turns) == ("trip again", 1)
+    one.wait(30 * NS_MINUTE)
+    one.deliver("accepted")
+    one.deliver("rejected", 4)
+    assert (one.steps()[-1], phases["acceptance_rate/1h/throttle"].turns) == ("trip", 0)
 
 
 def test_what_terms_assume_of_a_doubt_is_no_answer() -> None:
