@@ -166,11 +166,22 @@ def _read_probes(guard: GuardPlan, probes: Iterable[Probe]) -> Reading:
     """The guard's metric over its probes alone: all of them are counted, and one in doubt counts against it."""
     found = list(probes)
     if guard.metric == LATENCY:
-        failed = any(probe.bits == DOUBTFUL or probe.took_us == UNMEASURED for probe in found)
         slowest = _latency([probe.took_us for probe in found])
-        return Reading(math.inf if failed or slowest is None else slowest.value, len(found))
+        unmeasured = slowest is None or any(map(_is_unmeasured, found))
+        return Reading(math.inf if unmeasured or slowest is None else slowest.value, len(found))
     hits = sum(1 for probe in found if probe.bits & METRICS[guard.metric].hit)
     return Reading(hits / len(found), len(found))
+
+
+def _is_unmeasured(probe: Probe) -> bool:
+    return probe.bits == DOUBTFUL or probe.took_us == UNMEASURED
+
+
+def _fell_short(guard: GuardPlan, probe: Probe) -> bool:
+    """Whether a probe is one of those that kept its guard from closing."""
+    if guard.metric == LATENCY:
+        return _is_unmeasured(probe) or probe.took_us > guard.recover * 1000
+    return bool(probe.bits & METRICS[guard.metric].hit) is not _is_below(guard)
 
 
 # -- verdicts ------------------------------------------------------------------------------------
@@ -313,7 +324,7 @@ def _answered(plan: ContractPlan, state: State, at_ns: int, steady_ns: int) -> l
             continue
         if math.isinf(reading.value):
             reading = reading._replace(value=phase.value)
-        causes = tuple(id_ for id_, probe in phase.probes.items() if _speaks_against(guard, probe.bits, probe.took_us))
+        causes = tuple(id_ for id_, probe in phase.probes.items() if _fell_short(guard, probe))
         found.append(_tripped(plan, guard, reading, causes, at_ns, steady_ns, again=True))
     return found
 

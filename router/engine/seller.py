@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from router.core.calendar import FOREVER
-from router.core.decide import LISTED_MAX, MODES, Choice, choose, decided_fact, recheck, reserve, stands_against
+from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve, stands_against
 from router.core.index import Board, bits, by_rank
 from router.core.rules.standing import Moment
 from router.core.rules.static import Mode
@@ -29,6 +29,8 @@ from router.terms.book import Book
 from router.terms.schema import Payout, Sell
 
 ORDERS_KEPT: Final = 8
+#: A fact names at most so many contracts that a lead passed over.
+PASSED_MAX: Final = 16
 
 
 class Seller:
@@ -280,7 +282,7 @@ class Seller:
                 offered += 1
                 if offered == copies:
                     break
-            elif len(passed) < LISTED_MAX:
+            elif len(passed) < PASSED_MAX:
                 finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
                 if finding is not None:
                     passed[contract_id] = finding[:3]

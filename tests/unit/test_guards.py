@@ -199,6 +199,7 @@ def test_probes_that_fall_short_cost_another_cool_down(outcome: Outcome) -> None
     one.answer(probes[1], outcome)
     one.answer(probes[2], outcome)
     assert one.steps() == ["trip", "probe", "trip again"]
+    assert one.moves()[-1].causes == tuple(probes[1:])  # type: ignore[union-attr]
     assert codes(one) == ["guard_paused"]
     if outcome == "in_doubt":
         one.note(Settled(delivery_id=probes[1], outcome="accepted", by="operator:a", steady_ns=one.steady_ns))
@@ -251,7 +252,19 @@ def test_a_probe_without_an_answer_has_no_latency() -> None:
     one.deliver("in_doubt", took_ms=1)
     last = one.moves()[-1]
     assert isinstance(last, GuardTripped)
-    assert (one.steps()[-1], last.value) == ("trip again", 2000)
+    assert (one.steps()[-1], last.value, last.causes) == ("trip again", 2000, ("d7",))
+
+
+def test_a_probe_that_would_not_trip_may_still_fall_short() -> None:
+    """Between `recover` and `trip`: it is named as the cause of the next cool-down."""
+    one = world(PAUSE | {"metric": "latency_p95", "trip": "1s", "recover": "500ms"})
+    one.deliver("accepted", 4, took_ms=2000)
+    one.wait(30 * NS_MINUTE)
+    one.deliver("accepted", 2, took_ms=1)
+    one.deliver("accepted", took_ms=700)
+    last = one.moves()[-1]
+    assert isinstance(last, GuardTripped)
+    assert (one.steps()[-1], last.value, last.causes) == ("trip again", 700, ("d7",))
 
 
 def test_a_warning_turns_nobody_away() -> None:
