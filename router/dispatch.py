@@ -16,6 +16,7 @@ from msgspec import Struct, structs
 
 from router.buyers.auth import SecretUnusableError, without_secrets
 from router.buyers.classify import classify
+from router.buyers.ping import for_templates
 from router.buyers.render import RenderContext, render
 from router.clock import Clock
 from router.core.delivery import Repeat, next_step, settled
@@ -45,6 +46,7 @@ class Job(Struct, kw_only=True):
     attempts: int = 0
     doubted: bool = False
     renewed: bool = False
+    reference: str | None = None  # the buyer's own, of the bid that `price` is
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -76,14 +78,15 @@ _NOT_UNDERSTOOD = Verdict(outcome="in_doubt", rule="table:unclassified", reason=
 
 async def carry(job: Job, desk: Desk) -> Finished:
     """Attempt until the delivery is settled. Raises what `intend` raises when the ledger cannot take an intent."""
+    endpoint = job.plan.endpoint
     context = RenderContext(
         lead=job.lead,
         delivery_id=job.delivery_id,
         contract_id=job.plan.id,
         price=job.price,
+        ping=None if endpoint.ping is None else for_templates(job.price, job.reference),
         accepted=accepted_fields(job.plan),
     )
-    endpoint = job.plan.endpoint
     known = _NEVER_SENT
     while True:
         job.attempts += 1

@@ -57,6 +57,7 @@ class Metrics:
             "deliveries", "Deliveries that reached an outcome", ("contract", "outcome"), PREFIX, registry=registry
         )
         self._late = Counter("deliveries_late", "Answers after deliver_within", (), PREFIX, registry=registry)
+        self._pings = Counter("pings", "Answers to pings", ("contract", "result"), PREFIX, registry=registry)
         self._guard_trips = Counter(
             "guard_trips",
             "Times a guard tripped, the breaker included",
@@ -101,6 +102,10 @@ class Metrics:
         self.delivery_counts[outcome] = self.delivery_counts.get(outcome, 0) + 1
         if late:
             self._late.inc()
+
+    def bid(self, contract_id: str, result: str) -> None:
+        """A contract was asked for a bid, and this came of it."""
+        self._pings.labels(contract_id, result).inc()
 
     def guard_tripped(self, contract_id: str, metric: str) -> None:
         """A guard of a contract, or its breaker, tripped (again)."""

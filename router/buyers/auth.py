@@ -92,6 +92,11 @@ def without_secrets(verdict: Verdict, auth: Auth, secrets: Mapping[str, str], to
     )
 
 
+def hide_secrets(text: str | None, auth: Auth, secrets: Mapping[str, str], token: str | None = None) -> str | None:
+    """One text of the buyer's, as `without_secrets` keeps them."""
+    return text if text is None or auth.type == "none" else _hidden(text, _spellings(auth, secrets, token))
+
+
 def _spellings(auth: Auth, secrets: Mapping[str, str], token: str | None) -> list[str]:
     """How the secrets of an endpoint look in a request, longest first."""
     written = (auth.username, auth.password, auth.token, auth.value, auth.client_secret, *(auth.secrets or ()))

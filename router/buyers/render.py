@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, overload
 from urllib.parse import quote
 
+from msgspec import structs
+
 from router.buyers import form, json_format, query, xml
 from router.buyers.auth import Message, prove
 from router.model.delivery import HttpRequest
@@ -74,7 +76,8 @@ def render_ping(
     """The request that asks for a bid, or None where the endpoint has no ping.
 
     It is no delivery and carries no `Idempotency-Key`, else a buyer might answer the post with the ping's answer; it is
-    signed as `<lead_id>.ping`. Raises SecretUnusableError.
+    signed as `<lead_id>.ping`. It must leave within the ping's time and may be answered after it, as long as a post:
+    such a bid is worth knowing, though it cannot win. Raises SecretUnusableError.
     """
     ping = plan.ping
     if ping is None:
@@ -82,7 +85,8 @@ def render_ping(
     payload = _FORMATS[plan.wire](ping.url, ping.body.render(context), ping.root)
     headers = _headers(plan, payload.content_type, context)
     message = Message(f"{context.lead.lead_id}.ping", now_s, payload.body)
-    return _request(plan, payload, headers, secrets, message, ping.timeout_ns)
+    request = _request(plan, payload, headers, secrets, message, max(ping.timeout_ns, plan.timeout_ns))
+    return structs.replace(request, connect_timeout_ns=min(plan.connect_timeout_ns, ping.timeout_ns))
 
 
 def _request(

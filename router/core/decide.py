@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from router.core.bidding import NO_BIDS, Bids, hold_back, judge, refusals_with, unasked
 from router.core.index import DYNAMIC, MILLION, Board, bits
 from router.core.rules.finding import Finding
 from router.core.rules.history import dedup_rule
@@ -22,7 +23,7 @@ from router.core.standings import Standings
 from router.core.state import Rotation, Seen, State
 from router.core.turns import claim
 from router.model.codes import REFUSAL_CODES
-from router.model.decision import Claim
+from router.model.decision import Bid, Claim
 from router.model.facts import Contracts, Decided, Reserved, Turn
 from router.model.lead import Lead
 from router.terms.book import ContractPlan
@@ -52,16 +53,12 @@ class Choice(Struct, frozen=True, gc=False):
     winners: tuple[int, ...]
     turns: tuple[Turn, ...]
     throttled: tuple[str, ...] = ()
-
-    @property
-    def revenue(self) -> int:
-        """The sum of the winners' prices, minor units."""
-        return sum(self.board.prices[rank] for rank in self.winners)
+    bids: Bids | None = None
 
     def expected(self, state: State) -> float:
         """Expected revenue: each winner's price times its recent acceptance."""
-        board = self.board
-        return sum(board.prices[rank] * state.acceptance(board.plans[rank].id) for rank in self.winners)
+        board, bids = self.board, self.bids or NO_BIDS
+        return sum(bids.price(board, rank) * state.acceptance(board.plans[rank].id) for rank in self.winners)
 
 
 def choose(
@@ -74,11 +71,12 @@ def choose(
     copies: int,
     payout: int = 0,
     offered: Iterable[str] = (),
+    bids: Bids | None = None,
 ) -> Choice:
     """Decide on one board: at most `copies` winners of distinct buyers, none of the `offered` ones that had their turn.
 
     `payout` is what the source is paid once for the whole lead, minor units; the sum of a shared lead's copies must
-    keep the margin over it.
+    keep the margin over it. Without `bids` nobody was asked for one (`core.bidding`).
     """
     board = standings.board
     covering = board.covering(lead)
@@ -102,32 +100,44 @@ def choose(
             twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
             for rank in bits(_first_said(blocked, "duplicate", sum(1 << rank for rank in twice))):
                 _tell(board, rank, twice[rank], details)
+        if bids is not None and left & board.pinged:
+            judge(board, bids, state, lead, moment, left & board.pinged, blocked, details)
         if blocked:
             left = reduce(xor, blocked.values(), left)
+        if bids is not None:
+            left = hold_back(board, bids, left, blocked, details)
     counted: tuple[str, ...] = ()
     if state.throttled and not lead.test and (slowed := left & standings.throttled(state)):
-        counted, held_back = _throttle(board, slowed, state, moment, details)
+        counted, held_back = _throttle(board, slowed, state, moment, details, bids or NO_BIDS)
         if held_back:
             blocked["guard_throttled"] = blocked.get("guard_throttled", 0) | held_back
             left ^= held_back
-    if copies == 1 and left and not board.runs[best := left.bit_length() - 1]:
-        return Choice(board, covering, passing, left, blocked, details, (best,), (best,), (), counted)
-    ranked, winners, turns = _rank(board, state, lead, left, copies) if left else ((), (), ())
-    if winners and not _keeps_margin(board, winners, payout):
-        blocked["below_margin"] = left
+    if left & board.pinged:
+        without = unasked(board, bids or NO_BIDS, left)
+        if without:
+            blocked["no_bid"] = blocked.get("no_bid", 0) | without
+            left ^= without
+    elif copies == 1 and left and not board.runs[best := left.bit_length() - 1]:
+        return Choice(board, covering, passing, left, blocked, details, (best,), (best,), (), counted, bids)
+    ranked, winners, turns = _rank(board, state, lead, left, copies, bids) if left else ((), (), ())
+    if winners and not _keeps_margin(board, winners, payout, bids):
+        blocked["below_margin"] = blocked.get("below_margin", 0) | left
         left, ranked, winners, turns = 0, (), (), ()
-    return Choice(board, covering, passing, left, blocked, details, ranked, winners, turns, counted)
+    return Choice(board, covering, passing, left, blocked, details, ranked, winners, turns, counted, bids)
 
 
 def _throttle(
-    board: Board, slowed: int, state: State, moment: Moment, details: dict[str, tuple[str, str]]
+    board: Board, slowed: int, state: State, moment: Moment, details: dict[str, tuple[str, str]], bids: Bids
 ) -> tuple[tuple[str, ...], int]:
-    """Of the otherwise eligible contracts: whose throttle counts this lead, and which do not get it."""
+    """Of the otherwise eligible contracts: whose throttle counts this lead, and which do not get it.
+
+    A throttle that counted the lead when its contract was asked for a bid let it pass, and does not count it again.
+    """
     counted: list[str] = []
     held_back = 0
     for rank in bits(slowed):
         plan = board.plans[rank]
-        if throttles(plan, state, moment):
+        if plan.id not in bids.throttled and throttles(plan, state, moment):
             counted.append(plan.id)
             finding = next(throttle_rule(plan, state, moment), None)
             if finding is not None:
@@ -168,21 +178,21 @@ def kin_of(state: State, lead: Lead) -> list[tuple[str, Seen]]:
     return [(lead_id, seen) for lead_id, seen in state.kin(state.marks_of(lead)) if lead_id != lead.lead_id]
 
 
-def _keeps_margin(board: Board, winners: tuple[int, ...], payout: int) -> bool:
+def _keeps_margin(board: Board, winners: tuple[int, ...], payout: int, bids: Bids | None) -> bool:
     if board.mode != "shared":
         return True
     floor = board.book.lead_types[board.lead_type].sell.margin_floor
-    return floor is None or sum(board.prices[rank] for rank in winners) - payout >= floor
+    return floor is None or sum((bids or NO_BIDS).price(board, rank) for rank in winners) - payout >= floor
 
 
 # -- ranking -------------------------------------------------------------------------------------
 
 
 def _rank(
-    board: Board, state: State, lead: Lead, eligible: int, copies: int
+    board: Board, state: State, lead: Lead, eligible: int, copies: int, bids: Bids | None
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Turn, ...]]:
     """Put as many in order as it takes to find the winners (all of them where state or lead says the order)."""
-    order = in_order(board, state, lead, eligible)
+    order = in_order(board, state, lead, eligible, bids)
     ranked = [*order] if eligible & board.dynamic else []
     winners: list[int] = []
     taken = 0
@@ -199,36 +209,44 @@ def _rank(
     return tuple(ranked), tuple(winners), turns
 
 
-def in_order(board: Board, state: State, lead: Lead, eligible: int) -> Iterator[int]:
-    """The eligible contracts, best first: by their bits, and by state or lead where a run says so."""
+def in_order(board: Board, state: State, lead: Lead, eligible: int, bids: Bids | None = None) -> Iterator[int]:
+    """The eligible contracts, best first: by their bits, and by state or lead where a run says so.
+
+    A tier that a bid takes part in is put in order as a whole.
+    """
+    pinged = eligible & board.pinged
     while eligible:
         rank = eligible.bit_length() - 1
-        run = board.runs[rank]
+        run = board.tier_masks[board.plans[rank].tier.name] if pinged else 0
+        if not run & pinged:
+            run = board.runs[rank]
         if run:
             members = eligible & run
             eligible ^= members
-            yield from _sorted(board, state, lead, [*bits(members)])
+            yield from _sorted(board, state, lead, [*bits(members)], bids)
         else:
             eligible ^= 1 << rank
             yield rank
 
 
-def _sorted(board: Board, state: State, lead: Lead, members: list[int]) -> list[int]:
+def _sorted(board: Board, state: State, lead: Lead, members: list[int], bids: Bids | None) -> list[int]:
     """The members of one run, best first: by the tier's method, then its secondary, then by id."""
     if len(members) == 1:
         return members
     tier, ids = board.plans[members[0]].tier, board.ids
-    first = _values(board, state, lead, members, tier.method)
-    second = _values(board, state, lead, members, tier.secondary)
+    first = _values(board, state, lead, members, tier.method, bids)
+    second = _values(board, state, lead, members, tier.secondary, bids)
     return [rank for *_, rank in sorted(zip(first, second, [ids[rank] for rank in members], members, strict=True))]
 
 
 def _values(
-    board: Board, state: State, lead: Lead, members: list[int], method: Method | None
+    board: Board, state: State, lead: Lead, members: list[int], method: Method | None, bids: Bids | None
 ) -> Sequence[float] | Sequence[int]:
     """What a method says of each member of a run at this moment; smaller is better."""
     if method is None:
         return [0] * len(members)
+    if method == "price" and bids is not None:
+        return [-bids.price(board, rank) for rank in members]
     if method not in DYNAMIC:
         return [board.static_key(board.plans[rank], method) for rank in members]
     if method == "round_robin":
@@ -319,7 +337,15 @@ def named(board: Board, contracts: Contracts) -> tuple[str, ...]:
 
 
 def reserve(
-    board: Board, rank: int, state: State, lead: Lead, moment: Moment, *, delivery_id: str, place: int
+    board: Board,
+    rank: int,
+    state: State,
+    lead: Lead,
+    moment: Moment,
+    *,
+    delivery_id: str,
+    place: int,
+    bids: Bids | None = None,
 ) -> Reserved:
     """The reservation for a contract that just proved eligible: all of its windows together, as one fact.
 
@@ -327,6 +353,9 @@ def reserve(
     """
     plan = board.plans[rank]
     price, at_ns, test = board.prices[rank], moment.at_ns, lead.test
+    bid = None if bids is None else bids.of(plan)
+    if bid is not None and bid.price is not None:
+        price = bid.price
     frame = board.frame(rank, at_ns, moment.calendar)
     claims: list[Claim] = []
     windows = iter(frame.windows)
@@ -354,6 +383,7 @@ def reserve(
         claims=tuple(claims),
         guarded=bool(plan.guards),
         test=test,
+        reference=None if bid is None else bid.reference,
     )
 
 
@@ -367,6 +397,7 @@ def recheck(
     contract_id: str,
     released_at_ns: int,
     throttled: tuple[str, ...] = (),
+    bids: Bids | None = None,
 ) -> int | None:
     """The rank of one contract if every rule lets it have the lead right now, else None.
 
@@ -381,7 +412,11 @@ def recheck(
     left = board.passing(lead, left) if left else 0
     if not left or any(left & refused for _, refused in board.ageing(lead, moment.at_ns, released_at_ns)):
         return None
-    if standings.blocking(left, state, moment):
+    if left & board.pinged:
+        bid = None if bids is None else bids.of(board.plans[rank])
+        if bid is None or not _buys(board, rank, state, lead, moment, bid):
+            return None
+    elif standings.blocking(left, state, moment):
         return None
     if left & board.deduped and not lead.test and _duplicates(board, state, lead, left, moment.at_ns):
         return None
@@ -398,6 +433,12 @@ def stands_against(standings: Standings, state: State, moment: Moment, contract_
     if standings.blocking(1 << rank, state, moment):
         return standings.finding(rank)
     return next(throttle_rule(standings.board.plans[rank], state, moment), None)
+
+
+def _buys(board: Board, rank: int, state: State, lead: Lead, moment: Moment, bid: Bid) -> bool:
+    """Whether a bid still buys the lead."""
+    plan = board.plans[rank]
+    return next(refusals_with(board.book, plan, lead, state, moment, bid=bid, mode=board.mode), None) is None
 
 
 MODES: Final[dict[str, tuple[Mode, ...]]] = {

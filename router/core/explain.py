@@ -7,8 +7,10 @@ static refusals are worked out again from lead and terms, state refusals are tho
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from router.core.bidding import NO_BIDS, Bids
 from router.core.decide import MARGIN_TOGETHER, Choice, in_order, kin_of, named
-from router.core.index import Board
+from router.core.index import Board, price_in, sale_price
+from router.core.rules.bids import NOT_ASKED, bid_rule
 from router.core.rules.criteria import say
 from router.core.rules.finding import Finding, shown
 from router.core.rules.history import age_rule, dedup_rule
@@ -47,6 +49,8 @@ from router.model.money import format_money
 from router.model.times import format_duration, format_instant
 from router.terms.book import Book, ContractPlan
 
+#: What these codes mean where the decision says nothing more of a contract.
+_SAID_ELSEWHERE = {finding.code: finding for finding in (MARGIN_TOGETHER, NOT_ASKED)}
 _RULE_OF = {code: rule for rule, codes in RULES.items() for code in codes}
 
 
@@ -60,9 +64,12 @@ def every_refusal(
     mode: Mode,
     released_at_ns: int,
     kin: list[tuple[str, Seen]],
+    bids: Bids | None = None,
 ) -> list[Finding]:
     """All rules of SPEC section 3 for one contract, in their order; empty when it is eligible."""
-    price = plan.exclusive_price if mode == "exclusive" else plan.price
+    bids = bids or NO_BIDS
+    bid = bids.of(plan)
+    price = price_in(plan, mode) if bid is None or bid.price is None else bid.price
     found = [
         *lifecycle_rule(plan, state, moment, price),
         *certified_rule(plan, state, moment, price),
@@ -76,7 +83,7 @@ def every_refusal(
         *schedule_rule(plan, state, moment, price),
         *guard_rule(plan, state, moment, price),
         *(() if lead.test else dedup_rule(plan, lead, kin, moment.at_ns)),
-        *price_rule(book, plan, lead, price, mode),
+        *(_priced(book, plan, lead, mode) if bid is None else bid_rule(book, plan, lead, bid, mode)),
         *wallet_rule(plan, state, moment, price),
         *caps_rule(plan, state, moment, price),
         *ramp_rule(plan, state, moment, price),
@@ -84,19 +91,27 @@ def every_refusal(
         *rate_rule(plan, state, moment, price),
         *concurrency_rule(plan, state, moment, price),
     ]
-    return found if found or lead.test else list(throttle_rule(plan, state, moment))
+    if not found and plan.id in bids.held_back:
+        found = [Finding("guard_throttled", *bids.held_back[plan.id])]
+    elif not found and not lead.test and plan.id not in bids.throttled:
+        found = list(throttle_rule(plan, state, moment))
+    return found or ([NOT_ASKED] if plan.least_bid is not None and bid is None else [])
+
+
+def _priced(book: Book, plan: ContractPlan, lead: Lead, mode: Mode) -> Iterable[Finding]:
+    """The price rules, where no bid is the price."""
+    return price_rule(book, plan, lead, sale_price(plan, mode), mode) if plan.least_bid is None else ()
 
 
 def static_refusals(book: Book, plan: ContractPlan, lead: Lead, mode: Mode) -> list[Finding]:
     """The static rules for one contract: the same at any time, from lead and terms alone."""
-    price = plan.exclusive_price if mode == "exclusive" else plan.price
     return [
         *source_rule(book, plan, lead),
         *coverage_rule(book, plan, lead),
         *fields_rule(book, plan, lead),
         *consent_rule(book, plan, lead),
         *criteria_rule(book, plan, lead),
-        *price_rule(book, plan, lead, price, mode),
+        *_priced(book, plan, lead, mode),
     ]
 
 
@@ -111,12 +126,20 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
     for rank in range(board.size - 1, -1, -1):
         plan = board.plans[rank]
         found = every_refusal(
-            board.book, plan, lead, state, moment, mode=board.mode, released_at_ns=released_at_ns, kin=kin
+            board.book,
+            plan,
+            lead,
+            state,
+            moment,
+            mode=board.mode,
+            released_at_ns=released_at_ns,
+            kin=kin,
+            bids=choice.bids,
         )
         refusals += [Refusal(plan.id, one.code, one.expected, one.actual) for one in found]
         if not found:
             eligible |= 1 << rank
-    together = choice.blocked.get("below_margin", 0)
+    together = choice.blocked.get("below_margin", 0) & eligible
     for rank in range(board.size):
         if together >> rank & 1:
             refusals.append(Refusal(board.plans[rank].id, *MARGIN_TOGETHER[:3]))
@@ -125,7 +148,7 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
         terms_version=board.book.version,
         decided_at_ns=moment.at_ns,
         refusals=tuple(refusals),
-        ranking=tuple(board.plans[rank].id for rank in in_order(board, state, lead, eligible)),
+        ranking=tuple(board.plans[rank].id for rank in in_order(board, state, lead, eligible, choice.bids)),
         winners=tuple(board.plans[rank].id for rank in choice.winners),
     )
 
@@ -174,8 +197,8 @@ def as_recorded(
             ages = {one.code: one for one in age_rule(plan, lead, at_ns, released_at_ns)}
             if code in ages:
                 expected, actual = ages[code].expected, ages[code].actual
-            elif code == MARGIN_TOGETHER.code:
-                expected, actual = MARGIN_TOGETHER.expected, MARGIN_TOGETHER.actual
+            elif code in _SAID_ELSEWHERE and plan.id not in fact.details:
+                _, expected, actual, _ = _SAID_ELSEWHERE[code]
             else:
                 expected, actual = fact.details.get(plan.id) or words.get(plan.id, ("", "", ""))[1:]
             found.append(Refusal(plan.id, code, expected, actual))
@@ -193,8 +216,11 @@ def as_recorded(
 # -- what allowed it -----------------------------------------------------------------------------
 
 
-def allowances(book: Book, plan: ContractPlan, lead: Lead, claims: Iterable[Claim]) -> list[Allowed]:
-    """Every rule that let a contract have a lead: the coverage entry, each field, consent and criterion, each cap."""
+def allowances(book: Book, plan: ContractPlan, lead: Lead, claims: Iterable[Claim], price: int) -> list[Allowed]:
+    """Every rule that let a contract have a lead: the coverage entry, each field, consent and criterion, each cap.
+
+    `price` is what was reserved, minor units: the bid, where one was asked for.
+    """
     rules: tuple[Callable[[Book, ContractPlan, Lead], list[Allowed]], ...] = (
         _source,
         _coverage,
@@ -204,6 +230,10 @@ def allowances(book: Book, plan: ContractPlan, lead: Lead, claims: Iterable[Clai
         _sla,
     )
     found = [allowed for rule in rules for allowed in rule(book, plan, lead)]
+    if plan.least_bid is not None:
+        least = plan.terms.min_bid
+        wanted = "a bid" if least is None else f"at least {format_money(least)}"
+        found.append(Allowed("bid", wanted, format_money(price)))
     return found + [_cap(plan, claim) for claim in claims]
 
 

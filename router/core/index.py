@@ -318,9 +318,14 @@ class CoverIndex:
         return covered ^ (covered & out)
 
 
-def price_in(plan: ContractPlan, mode: Mode) -> int:
-    """What a copy sold in a mode is billed at, minor units."""
+def sale_price(plan: ContractPlan, mode: Mode) -> int:
+    """What the terms name as the price of a copy sold in a mode, minor units."""
     return plan.exclusive_price if mode == "exclusive" else plan.price
+
+
+def price_in(plan: ContractPlan, mode: Mode) -> int:
+    """What a copy sold in a mode is billed at, minor units; where a bid is to say so, the least that it could be."""
+    return sale_price(plan, mode) if plan.least_bid is None else plan.least_bid
 
 
 def _static_key(plan: ContractPlan, method: Method | None, mode: Mode) -> int:
@@ -361,12 +366,16 @@ class Board:
         }
         self._frames: list[Frame | None] = [None] * self.size
         self.runs = self._runs()
-        self.dynamic = 0  # contracts that are ordered by state or lead
+        #: Contracts that are asked for a bid. No other ones are ever judged by one.
+        self.pinged = _mask((rank for rank, plan in enumerate(plans) if plan.least_bid is not None), self.size)
+        self.dynamic = self.pinged  # contracts that are ordered by state, lead or bid
         for run in set(self.runs):
             self.dynamic |= run
         self.live = _mask(
             (rank for rank, plan in enumerate(plans) if plan.terms.status == plan.buyer.status == "live"), self.size
         )
+        #: The contracts of each tier, where one of them is asked for a bid.
+        self.tier_masks = self._group((plan.tier.name, rank) for rank, plan in enumerate(plans)) if self.pinged else {}
         self.buyer_masks = self._group((plan.buyer_id, rank) for rank, plan in enumerate(plans))
         self.deduped = _mask((rank for rank, plan in enumerate(plans) if plan.dedup is not None), self.size)
         self._build()
@@ -374,7 +383,7 @@ class Board:
     # -- rank ------------------------------------------------------------------------------------
 
     def price(self, plan: ContractPlan) -> int:
-        """What a copy sold on this board is billed at, minor units."""
+        """As `price_in`, in the board's mode."""
         return price_in(plan, self.mode)
 
     def static_key(self, plan: ContractPlan, method: Method | None) -> int:
@@ -553,7 +562,7 @@ class Board:
             (
                 rank
                 for rank, plan in enumerate(self.plans)
-                if self.prices[rank] >= least and source_allowed(plan, source_id)
+                if (self.prices[rank] >= least or plan.least_bid is not None) and source_allowed(plan, source_id)
             ),
             self.size,
         )

@@ -16,9 +16,12 @@ from router.core.outcomes import ACCEPTED, BREAKER, DECLINED, DOUBTFUL, UNMEASUR
 from router.core.turns import take_turn
 from router.core.usage import Usage
 from router.model.codes import LeadStatus, Outcome
+from router.model.decision import Bid
 from router.model.facts import (
     AnyFact,
+    Asked,
     Attempted,
+    Bidden,
     Certified,
     Contracts,
     Decided,
@@ -53,7 +56,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 8
+FOLD_VERSION: Final = 9
 
 
 class Identity(Struct, frozen=True):
@@ -108,6 +111,7 @@ class Held(Struct):
     took_us: int = UNMEASURED
     counted: tuple[str, ...] = ()  # the rotations ("lead_type/tier#epoch") that count it as sold
     terms_version: str = ""  # under which its body was, or will be, rendered
+    reference: str | None = None  # of the buyer's bid
 
 
 class OpenLead(Struct):
@@ -127,6 +131,8 @@ class OpenLead(Struct):
     revenue: int = 0
     redirect_url: str | None = None
     throttled: tuple[str, ...] = ()  # contracts whose throttle counted the lead at its decision
+    asked: Asked | None = None  # who was asked for a bid, until it is decided
+    bids: dict[str, Bid] = field(default_factory=dict)  # what they said, by contract, as long as the ranking is walked
 
 
 class Pause(Struct):
@@ -248,6 +254,17 @@ class State(Struct):
             self.people.setdefault(mark, []).append(fact.lead_id)
         self._forget_old(entry.at_ns)
 
+    def _asked(self, _entry: Entry, fact: Asked) -> None:
+        lead = self.open.get(fact.lead_id)
+        if lead is not None:
+            lead.asked, lead.bids = fact, {}
+            self._throttled(fact.throttled)
+
+    def _bidden(self, _entry: Entry, fact: Bidden) -> None:
+        lead = self.open.get(fact.lead_id)
+        if lead is not None and not fact.late:
+            lead.bids = {bid.contract_id: bid for bid in fact.bids}
+
     def _decided(self, entry: Entry, fact: Decided) -> None:
         lead = self.open.get(fact.lead_id)
         if lead is None:
@@ -258,6 +275,9 @@ class State(Struct):
         lead.ranking = fact.ranking
         lead.terms_version = fact.terms_version
         lead.throttled = fact.throttled
+        if lead.asked is not None:
+            lead.throttled = (*lead.asked.throttled, *fact.throttled)
+            lead.asked = None
         if fact.throttled:
             self._throttled(fact.throttled)
         if fact.by == "queue":
@@ -291,6 +311,7 @@ class State(Struct):
             fact.test,
             guarded=fact.guarded,
             terms_version=fact.terms_version,
+            reference=fact.reference,
         )
         lead = self.open.get(fact.lead_id)
         if lead is not None:
@@ -644,6 +665,8 @@ def resolves_a_doubt(held: Held, fact: Settled) -> bool:
 
 _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     Received: State._received,  # type: ignore[dict-item]
+    Asked: State._asked,  # type: ignore[dict-item]
+    Bidden: State._bidden,  # type: ignore[dict-item]
     Decided: State._decided,  # type: ignore[dict-item]
     Reserved: State._reserved,  # type: ignore[dict-item]
     PassedOver: lambda _state, _entry, _fact: None,  # it tells why, and changes nothing

@@ -32,6 +32,7 @@ from router.daemon.sockets import AddressError, Bound, listen
 from router.daemon.systemd import Notifier, Passed, forget_passed_sockets, passed_sockets
 from router.daemon.upkeep import feed_watchdog, keep_house, keep_snapshots
 from router.engine import Engine, LeadView
+from router.engine.asking import PINGS
 from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.engine.watch import Watch
@@ -39,6 +40,7 @@ from router.engine.webhook import Webhook
 from router.ledger.protocol import LedgerError
 from router.ledger.sqlite import SqliteLedger
 from router.metrics import Metrics
+from router.model.decision import Bid
 from router.model.facts import Attempted, GuardFact, GuardRecovered, GuardTripped, Settled
 from router.model.times import NS_S, format_instant
 from router.onboarding.certifying import Certifier
@@ -157,6 +159,7 @@ class Daemon:
         )
         self._engine.on_ended = self._lead_ended
         self._engine.on_attempt = self._attempted
+        self._engine.asker.on_bid = self._bidden
         self._engine.journal.on_decided = lambda took_ns: self._metrics.decided(took_ns / NS_S)
         self._engine.journal.on_settled = self._settled
         self._engine.journal.on_guard = self._guarded
@@ -324,6 +327,10 @@ class Daemon:
         ]
         return structs.replace(candidate, problems=(*candidate.problems, *warnings))
 
+    def _bidden(self, bid: Bid, late: bool) -> None:
+        result = "no_bid" if bid.price is None else "late" if late else "bid"
+        self._metrics.bid(bid.contract_id, result)
+
     def _settled(self, held: Held, fact: Settled) -> None:
         self._metrics.delivery_settled(held.contract_id, fact.outcome, late=fact.late)
 
@@ -340,7 +347,7 @@ class Daemon:
             _log.info("guard_probing", extra=said)
 
     def _connections_max(self, lane: str) -> int:
-        buyer = self._engine.book.buyers.get(lane)
+        buyer = self._engine.book.buyers.get(lane.removesuffix(PINGS))
         return buyer.max_in_flight if buyer is not None else CONNECTIONS_MAX
 
     # -- stop ------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol
 
+from msgspec import structs
+
 from router.core.state import Held
 from router.courier import Courier
 from router.dispatch import Desk, Finished, Job, carry
@@ -96,7 +98,8 @@ class Deliveries:
         if plan is not None and lead is not None and plan.endpoint.idempotent and same:
             deadline_ns = deadline_of(lead, self._journal.book)
             if batch.moment.at_ns < deadline_ns:
-                self.launch(self.job(lead.lead, plan.id, delivery_id, held.price, deadline_ns, held.attempts, True))
+                job = self.job(lead.lead, plan.id, delivery_id, held.price, deadline_ns, held.reference)
+                self.launch(structs.replace(job, attempts=held.attempts, doubted=True))
                 return
         self._journal.note(batch, Settled(delivery_id=delivery_id, outcome="in_doubt", reason="crash", by="restart"))
         self._journal.commit(batch, keep=True)
@@ -108,8 +111,7 @@ class Deliveries:
         delivery_id: str,
         price: int,
         deadline_ns: int,
-        attempts: int = 0,
-        doubted: bool = False,
+        reference: str | None = None,
     ) -> Job:
         """What is to be carried: the lead, under the current terms of a contract."""
         plan = self._journal.book.contracts[contract_id]
@@ -124,8 +126,7 @@ class Deliveries:
             deadline_ns=deadline_ns,
             answer_by_ns=answer_by_ns,
             retry_until_ns=min((at for at in (answer_by_ns, too_old_ns) if at is not None), default=None),
-            attempts=attempts,
-            doubted=doubted,
+            reference=reference,
         )
 
     def _answer_by(self, lead: Lead, plan: ContractPlan) -> int | None:

@@ -18,6 +18,7 @@ from router.core.selling import payout_of
 from router.core.state import Held, State
 from router.engine import archive
 from router.engine.alarms import Alarms
+from router.engine.asking import Asker
 from router.engine.deliveries import Deliveries
 from router.engine.feed import Feed
 from router.engine.journal import Batch, Journal
@@ -51,7 +52,8 @@ class Engine:
         alarms = Alarms(clock)
         self.journal = Journal(book, ledger, clock)
         self.deliveries = Deliveries(self.journal, transport, secrets, alarms)
-        self.seller = Seller(self.journal, self.deliveries, alarms)
+        self.asker = Asker(self.journal, self.deliveries)
+        self.seller = Seller(self.journal, self.deliveries, self.asker, alarms)
         self.journal.on_ended = self._tell
         self.journal.on_reopened = self._lead_reopened
         self.journal.on_folded = self._take_up
@@ -144,6 +146,7 @@ class Engine:
     async def drain(self, within_s: float) -> None:
         """Take nothing new, let what is in flight finish for so many seconds, then leave the rest to the next start."""
         self.draining = self.seller.draining = True
+        await self.asker.close()
         await self.deliveries.finish(within_s)
         self._alarms.drop_all()
         for watchers in self._watchers.values():

@@ -14,6 +14,7 @@ from router.alerts import Alert
 from router.core.state import Held
 from router.model.facts import (
     AnyFact,
+    Bidden,
     Certified,
     Contracts,
     Decided,
@@ -122,6 +123,8 @@ class Feed:
             fact = entry.fact
             if isinstance(fact, Reserved):
                 self._where[fact.delivery_id] = Where(fact.lead_id, fact.contract_id, fact.buyer_id)
+            elif isinstance(fact, Bidden):
+                self._put(entry.at_ns, fact)
             elif isinstance(fact, Decided):
                 self._put(entry.at_ns, fact, _winners(entries, place))
             elif isinstance(fact, Settled):
@@ -191,7 +194,7 @@ def _winners(entries: Sequence[Entry], place: int) -> tuple[str, ...]:
 
 
 def name_of(event: Event) -> str:
-    """`decision`, `outcome`, `guard`, `paused`, `resumed`, `certified`, `terms` or `alert`."""
+    """`bids`, `decision`, `outcome`, `guard`, `paused`, `resumed`, `certified`, `terms` or `alert`."""
     return _NAMES[type(event.fact)]
 
 
@@ -203,6 +206,18 @@ def as_json(event: Event) -> dict[str, Any]:
 def _count(contracts: Contracts) -> int:
     """How many contracts are meant: by one mask, or by their ids."""
     return int.from_bytes(contracts, "big").bit_count() if isinstance(contracts, bytes) else len(contracts)
+
+
+def _bids(fact: Bidden, _: object) -> dict[str, Any]:
+    told = [
+        {
+            "contract_id": bid.contract_id,
+            "bid": None if bid.price is None else format_money(bid.price),
+            "took_ms": bid.took_ms,
+        }
+        for bid in fact.bids
+    ]
+    return {"lead_id": fact.lead_id, "bids": told, "late": fact.late}
 
 
 def _decision(fact: Decided, winners: tuple[str, ...]) -> dict[str, Any]:
@@ -294,6 +309,7 @@ def alert_json(alert: Alert, since_ns: int) -> dict[str, Any]:
 
 
 _NAMES: Final[dict[type, str]] = {
+    Bidden: "bids",
     Decided: "decision",
     Settled: "outcome",
     GuardTripped: "guard",
@@ -306,6 +322,7 @@ _NAMES: Final[dict[type, str]] = {
     AlertTold: "alert",
 }
 _DATA: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {
+    Bidden: _bids,
     Decided: _decision,
     Settled: _outcome,
     GuardTripped: _tripped,

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -49,7 +50,7 @@ _SNAPSHOT_PATIENCE_S: Final = 30.0
 class Batch:
     """Facts that belong together: applied as they are noted, written in one transaction.
 
-    `jobs` start, and those who wait for `ended` leads are told, when it is durable.
+    `jobs` start, and those who wait for `ended` leads are told, when it is durable. `after` is told whether it is.
     """
 
     def __init__(self, moment: Moment) -> None:
@@ -57,6 +58,7 @@ class Batch:
         self.entries: list[Entry] = []
         self.jobs: list[Job] = []
         self.ended: list[str] = []
+        self.after: list[Callable[[bool], None]] = []
 
 
 class Journal:
@@ -200,6 +202,8 @@ class Journal:
             future.add_done_callback(lambda _: self.on_ended(batch.ended))
         if batch.jobs:
             last.add_done_callback(lambda done: self._written_intents(batch.jobs, done))
+        for after in batch.after:
+            last.add_done_callback(partial(_told, after))
         return last
 
     def _append(self, entries: Sequence[Entry], *, keep: bool) -> "asyncio.Future[int]":
@@ -288,6 +292,10 @@ class Journal:
         self.stale = False
         log.warning("state folded anew", extra={"seq": seq})
         self.on_folded()
+
+
+def _told(after: Callable[[bool], None], durable: "asyncio.Future[int]") -> None:
+    after(not durable.cancelled() and durable.exception() is None)
 
 
 def _from_snapshot(image: bytes | None, identity: Identity) -> State | None:

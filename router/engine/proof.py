@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from router.clock import Clock
+from router.core.bidding import stand_ins
 from router.core.calendar import calendar_window
 from router.core.decide import choose
 from router.core.explain import allowances, as_json, as_recorded, explain, stopped
@@ -23,10 +24,14 @@ from router.core.selling import copies_of, payout_once
 from router.core.state import Answers, Held
 from router.core.usage import Usage
 from router.engine import archive
+from router.engine.bids_told import bids_told
+from router.engine.bids_told import line as bids_line
 from router.engine.engine import Engine
 from router.ledger.protocol import Ledger
 from router.model.facts import (
+    Asked,
     Attempted,
+    Bidden,
     Decided,
     Ended,
     Entry,
@@ -110,6 +115,7 @@ class Proof:
                 released_at_ns=lead.received_at_ns,
                 copies=copies,
                 payout=once,
+                bids=stand_ins(standings.board) if lead.test else None,
             )
             answers.append((choice.expected(engine.state), standings, choice))
         _, standings, choice = max(answers, key=lambda answer: answer[0])
@@ -155,6 +161,7 @@ class Proof:
                 for entry in entries
                 if isinstance(entry.fact, Reserved) and contract in (None, entry.fact.contract_id)
             ],
+            "bids": bids_told(entries, contract),
             "history": [line for entry in entries if (line := _history(entry)) is not None],
         }
 
@@ -193,7 +200,7 @@ class Proof:
     async def _delivery(self, entries: list[Entry], entry: Entry, fact: Reserved, lead: Lead | None) -> dict[str, Any]:
         book = await self._library.book(fact.terms_version, self._engine.book)
         plan = book.contracts.get(fact.contract_id) if book is not None else None
-        allowed = allowances(book, plan, lead, fact.claims) if book and plan and lead is not None else []
+        allowed = allowances(book, plan, lead, fact.claims, fact.price) if book and plan and lead is not None else []
         settled = [one for one in entries if isinstance(one.fact, Settled) and one.fact.delivery_id == fact.delivery_id]
         last = settled[-1].fact if settled else None
         assert last is None or isinstance(last, Settled)
@@ -258,7 +265,7 @@ class Proof:
         ]
         refusals = [
             {"code": one.code, "expected": one.expected, "actual": one.actual}
-            for one in standing(plan, state, moment, plan.price)
+            for one in standing(plan, state, moment, plan.price if plan.least_bid is None else plan.least_bid)
         ]
         return {
             "contract_id": plan.id,
@@ -429,6 +436,8 @@ def _history(entry: Entry) -> dict[str, Any] | None:
                     for contract_id, (code, expected, actual) in fact.refusals.items()
                 ],
             }
+        case Asked() | Bidden():
+            return {"at": at, "what": "asked" if isinstance(fact, Asked) else "bids", "detail": bids_line(fact)}
         case Queued():
             return {"at": at, "what": "queued", "detail": None}
         case Reopened():

@@ -8,22 +8,25 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
 from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve, stands_against
 from router.core.index import Board, bits, by_rank
-from router.core.rules.standing import Moment
+from router.core.rules.standing import Moment, standing
 from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
 from router.core.standings import Standings
 from router.core.state import OpenLead
 from router.engine.alarms import Alarms
+from router.engine.asking import Asker, Round
 from router.engine.deliveries import Deliveries
 from router.engine.journal import Batch, Journal
 from router.engine.times import deadline_of, is_young
 from router.engine.views import LeadView
 from router.engine.waiting import Waiter, WaitingRoom
 from router.model.codes import MOMENTARY
-from router.model.facts import Ended, PassedOver, Queued, Reopened
+from router.model.decision import Bid
+from router.model.facts import Asked, Bidden, Ended, PassedOver, Queued, Reopened
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.schema import Payout, Sell
@@ -36,18 +39,21 @@ PASSED_MAX: Final = 16
 class Seller:
     """Who gets which lead next. `on_end` is told of every lead that ends."""
 
-    def __init__(self, journal: Journal, deliveries: Deliveries, alarms: Alarms) -> None:
+    def __init__(self, journal: Journal, deliveries: Deliveries, asker: Asker, alarms: Alarms) -> None:
         self.draining = False
         self.on_end: Callable[[LeadView], None] = lambda _: None
         self._journal = journal
         self._deliveries = deliveries
+        self._asker = asker
         self._alarms = alarms
         self._room = WaitingRoom()
         self._gate: deque[str] = deque()
+        self._bidden_at_gate: set[str] = set()  # whose bids are in
         self._orders: dict[tuple[str, str, Mode], tuple[str, ...]] = {}
         deliveries.advance = self.advance
         deliveries.freed = self.freed
         deliveries.landed = self._landed
+        asker.told = self._told
         self.remember_orders()
 
     def __len__(self) -> int:
@@ -66,9 +72,12 @@ class Seller:
         ):
             lead_id = self._gate.popleft()
             lead = self._journal.state.open.get(lead_id)
+            bidden = lead_id in self._bidden_at_gate
+            self._bidden_at_gate.discard(lead_id)
             if lead is not None:
                 batch = self._journal.batch()
-                self.route(batch, lead_id, by="queue" if lead.status == "queued" else "wait" if lead.decided else None)
+                by = "queue" if lead.status == "queued" else "wait" if lead.decided else None
+                self.route(batch, lead_id, by, bidden=bidden and lead.asked is not None)
                 self._journal.commit(batch)
 
     def go_on(self, lead_id: str) -> None:
@@ -83,9 +92,10 @@ class Seller:
             self.route(batch, lead_id, by="queue" if lead.status == "queued" else "restart" if lead.decided else None)
         self._journal.commit(batch)
 
-    def _choose(self, lead: OpenLead, moment: Moment) -> list[Choice]:
+    def _choose(self, lead: OpenLead, moment: Moment, *, bidden: bool) -> list[Choice]:
         """The fast decision; for `best` on both boards, the better by expected revenue first."""
         one = lead.lead
+        bids = taken_in(lead) if bidden else None
         sell = self._journal.book.lead_types[one.lead_type].sell
         once = payout_once(self.payout(one))
         choices = [
@@ -98,6 +108,7 @@ class Seller:
                 copies=copies_of(sell, standings.board.mode)[0],
                 payout=once,
                 offered=lead.buyers,
+                bids=stand_ins(standings.board) if one.test else bids,
             )
             for standings in self._journal.live.modes(one.lead_type)
         ]
@@ -105,10 +116,17 @@ class Seller:
             choices.sort(key=lambda choice: choice.expected(self._journal.state), reverse=True)
         return choices
 
-    def route(self, batch: Batch, lead_id: str, by: str | None = None) -> None:
-        """Decide, reserve for the winners, or wait, or end. Nothing yields in here."""
+    def route(self, batch: Batch, lead_id: str, by: str | None = None, *, bidden: bool = False) -> None:
+        """Decide, reserve for the winners, or ask for bids, or wait, or end. Nothing yields in here.
+
+        `bidden`: the bids that the state holds for the lead have just come in.
+        """
+        if lead_id in self._asker:
+            return
         if len(self._deliveries) + len(batch.jobs) >= self._journal.book.router.limits.in_flight_max:
             self._gate.append(lead_id)
+            if bidden:
+                self._bidden_at_gate.add(lead_id)
             return
         lead = self._journal.state.open[lead_id]
         if lead.lead.lead_type not in self._journal.book.lead_types:
@@ -121,7 +139,9 @@ class Seller:
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
             return
         began_ns = self._journal.clock.mono_ns()
-        choice, *others = self._choose(lead, batch.moment)
+        choice, *others = self._choose(lead, batch.moment, bidden=bidden)
+        if not bidden and self._ask(batch, lead, [choice, *others], by):
+            return
         self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
         if by is None or choice.winners:
             standings = self._journal.live.standings[lead.lead.lead_type, choice.board.mode]
@@ -130,11 +150,48 @@ class Seller:
             self._room.remove(lead_id)
             _, at_once = copies_of(self._journal.book.lead_types[lead.lead.lead_type].sell, choice.board.mode)
             for place, rank in enumerate(choice.winners[:at_once]):
-                self._reserve(batch, choice.board, rank, lead, place)
+                self._reserve(batch, choice.board, rank, lead, place, choice.bids)
             return
         self._wait_or_end(batch, lead, [choice, *others])
 
-    def _reserve(self, batch: Batch, board: Board, rank: int, lead: OpenLead, place: int) -> None:
+    def _ask(self, batch: Batch, lead: OpenLead, choices: list[Choice], by: str | None) -> bool:
+        """Ask those who would have the lead but for a bid, if there are any; what they bid is decided with then.
+
+        Throttles count the lead now, whether they let a contract be asked or not: else none would ever let one pass.
+        """
+        one, plans = lead.lead, self._journal.book.contracts
+        asked = _contracts(choices, ("no_bid",))
+        if not asked or one.test:
+            return False
+        if self.draining:
+            return True
+        counted = {name: choice for choice in choices for name in choice.throttled if plans[name].least_bid is not None}
+        fact = Asked(
+            lead_id=one.lead_id,
+            terms_version=self._journal.book.version,
+            contracts=asked,
+            throttled=tuple(counted),
+            held_back={name: choice.details[name] for name, choice in counted.items() if name not in asked},
+        )
+        left_ns = None if by == "queue" else deadline_of(lead, self._journal.book) - batch.moment.at_ns
+        round_ = Round(lead=one, plans=tuple(plans[name] for name in asked), by=by, within_ns=left_ns)
+        self._asker.ask(batch, fact, round_)
+        return True
+
+    def _told(self, lead_id: str, bids: tuple[Bid, ...], by: str | None) -> None:
+        """The bids for a lead are in: judge everything again with them. It may have ended while it waited."""
+        lead, waiter = self._journal.state.open.get(lead_id), self._room.get(lead_id)
+        over = lead is None or lead.status not in ("routing", "queued") or lead.asked is None or self.draining
+        batch = self._journal.batch()
+        self._journal.note(batch, Bidden(lead_id=lead_id, bids=bids, late=over))
+        if not over:
+            self.route(batch, lead_id, by, bidden=True)
+        self._journal.commit(batch)
+        if waiter is not None and lead_id not in self._room:
+            for contract_id in waiter.contracts:
+                self._wake(contract_id)
+
+    def _reserve(self, batch: Batch, board: Board, rank: int, lead: OpenLead, place: int, bids: Bids | None) -> None:
         fact = reserve(
             board,
             rank,
@@ -143,10 +200,14 @@ class Seller:
             batch.moment,
             delivery_id=self._journal.clock.new_id(),
             place=place,
+            bids=bids,
         )
         self._journal.note(batch, fact)
         deadline_ns = deadline_of(lead, self._journal.book)
-        batch.jobs.append(self._deliveries.job(lead.lead, fact.contract_id, fact.delivery_id, fact.price, deadline_ns))
+        job = self._deliveries.job(
+            lead.lead, fact.contract_id, fact.delivery_id, fact.price, deadline_ns, fact.reference
+        )
+        batch.jobs.append(job)
 
     def _wait_or_end(self, batch: Batch, lead: OpenLead, choices: list[Choice]) -> None:
         """Nobody may have the lead now: it waits for who may later, in any way it is sold, or it ends.
@@ -197,15 +258,18 @@ class Seller:
     def _wait(self, lead_id: str, contracts: tuple[str, ...], give_up_ns: int, *, queued: bool) -> None:
         self._room.add(Waiter(lead_id, contracts, give_up_ns, queued))
         self._alarms.at(f"lead:{lead_id}", give_up_ns, lambda: self._give_up(lead_id))
+        bids = self._journal.state.open[lead_id].bids
         for contract_id in contracts:
-            self._arm(contract_id)
+            self._arm(contract_id, bids.get(contract_id))
 
-    def _arm(self, contract_id: str) -> None:
-        """Wake a contract's line when what refuses it is over by itself."""
+    def _arm(self, contract_id: str, bid: Bid | None) -> None:
+        """Wake a contract's line when what refuses it, with the bid it made, is over by itself."""
         plan = self._journal.book.contracts.get(contract_id)
         if plan is None:
             return
         times = []
+        if bid is not None and bid.price is not None:
+            times += [one.until_ns for one in standing(plan, self._journal.state, self._journal.moment(), bid.price)]
         for standings in self._journal.live.modes(plan.lead_type):
             finding = standings.finding(standings.board.rank_of[contract_id])
             if finding is not None:
@@ -263,6 +327,9 @@ class Seller:
         standings = self._standings(one.lead_type, lead.mode)
         offered = 0
         passed: dict[str, tuple[str, str, str]] = {}
+        bids = None
+        if standings is not None and standings.board.pinged:
+            bids = stand_ins(standings.board) if one.test else taken_in(lead)
         for place, contract_id in enumerate(self._ranking(lead) if standings is not None else ()):
             plan = self._journal.book.contracts.get(contract_id)
             if plan is None or plan.buyer_id in lead.buyers or standings is None:
@@ -276,9 +343,10 @@ class Seller:
                 contract_id=contract_id,
                 released_at_ns=lead.released_at_ns,
                 throttled=lead.throttled,
+                bids=bids,
             )
             if rank is not None:
-                self._reserve(batch, standings.board, rank, lead, place)
+                self._reserve(batch, standings.board, rank, lead, place, bids)
                 offered += 1
                 if offered == copies:
                     break

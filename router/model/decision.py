@@ -20,6 +20,19 @@ class Allowed(Struct, frozen=True):
     actual: str
 
 
+class Bid(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of asking a contract's buyer for a bid. `price` is minor units; without one, `actual` says why.
+
+    `reference` is the buyer's own word for it, which the post gives back.
+    """
+
+    contract_id: str
+    price: int | None
+    actual: str
+    reference: str | None = None
+    took_ms: float = 0
+
+
 class Claim(Struct, frozen=True, array_like=True):
     """One window a reservation stands in: "cap 12 of 50". `used` counts this reservation; money is minor units."""
 

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from router.model.codes import LeadStatus, Outcome
-from router.model.decision import Claim
+from router.model.decision import Bid, Claim
 from router.model.lead import Lead
 
 
@@ -46,6 +46,28 @@ class Turn(Struct, frozen=True, kw_only=True):
     weights: tuple[int, ...]  # weighted: its weight; percentage: its share in parts per million
     picked: tuple[str, ...]
     roster: str  # digest of the tier's set of contracts; another one starts the count anew
+
+
+class Asked(Fact, frozen=True, kw_only=True, tag=True):
+    """Buyers are asked for bids, all contracts together, before the lead is decided. Nothing is promised to anybody.
+
+    `throttled` are the contracts whose throttle counted this lead here; those that it did not let pass are not asked,
+    and stand in `held_back` with (expected, actual).
+    """
+
+    lead_id: str
+    terms_version: str
+    contracts: tuple[str, ...]
+    throttled: tuple[str, ...] = ()
+    held_back: dict[str, tuple[str, str]] = {}
+
+
+class Bidden(Fact, frozen=True, kw_only=True, tag=True):
+    """What the asked said. `late`: it came when the wait was over, so it cannot win."""
+
+    lead_id: str
+    bids: tuple[Bid, ...]
+    late: bool = False
 
 
 class Decided(Fact, frozen=True, kw_only=True, tag=True):
@@ -90,6 +112,7 @@ class Reserved(Fact, frozen=True, kw_only=True, tag=True):
     claims: tuple[Claim, ...] = ()
     guarded: bool = False  # the contract has guards: what comes of this is kept for them
     test: bool = False
+    reference: str | None = None  # the buyer's own, of its bid
 
 
 class PassedOver(Fact, frozen=True, kw_only=True, tag=True):
@@ -276,6 +299,8 @@ class TermsLoaded(Fact, frozen=True, kw_only=True, tag=True):
 
 AnyFact = (
     Received
+    | Asked
+    | Bidden
     | Decided
     | Reserved
     | PassedOver

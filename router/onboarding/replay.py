@@ -2,7 +2,8 @@
 
 Both sides run the same decision over the same leads with an empty past, and every buyer is taken to accept at once: so
 what differs comes from the terms alone. Guards, wallets, earlier use of caps and what buyers really answered are left
-out. A contract whose `go_live` is still to come counts as if it had come, one to be certified as certified.
+out. A contract whose `go_live` is still to come counts as if it had come, one to be certified as certified, and one
+that is asked for a bid bids its price.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
+from router.core.bidding import stand_ins
 from router.core.calendar import Calendar, day_start
 from router.core.decide import Choice, choose, decided_fact, kin_of, reserve
 from router.core.live import Live, identity_of
@@ -91,7 +93,7 @@ class _Run:
             return
         choice, standings = self._choose(lead, moment)
         self._apply(decided_fact(choice, standings, lead), moment)
-        self.winners[lead.lead_id] = tuple(self._take(lead, standings, rank, moment) for rank in choice.winners)
+        self.winners[lead.lead_id] = tuple(self._take(lead, choice, rank, moment) for rank in choice.winners)
         self._state.open.pop(lead.lead_id, None)
 
     def _duplicate(self, lead: Lead) -> str | None:
@@ -115,15 +117,16 @@ class _Run:
                 released_at_ns=lead.received_at_ns,
                 copies=copies,
                 payout=once,
+                bids=stand_ins(standings.board) if standings.board.pinged else None,
             )
             found.append((choice, standings))
         return max(found, key=lambda one: one[0].expected(self._state))
 
-    def _take(self, lead: Lead, standings: Standings, rank: int, moment: Moment) -> str:
+    def _take(self, lead: Lead, choice: Choice, rank: int, moment: Moment) -> str:
         """Reserve and accept."""
         self._number += 1
         name = f"replayed-{self._number}"
-        fact = reserve(standings.board, rank, self._state, lead, moment, delivery_id=name, place=0)
+        fact = reserve(choice.board, rank, self._state, lead, moment, delivery_id=name, place=0, bids=choice.bids)
         self._apply(fact, moment)
         self._apply(Settled(delivery_id=name, outcome="accepted", price=fact.price), moment, about=fact)
         sold = self.contracts.setdefault(fact.contract_id, Sold())

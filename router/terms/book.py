@@ -110,6 +110,7 @@ class ContractPlan(Struct, frozen=True, kw_only=True, gc=False):
     dedup: DedupPlan | None
     guards: tuple[GuardPlan, ...] = ()
     centers: tuple[tuple[float, float], ...] = ()  # latitude, longitude of each radius, degrees
+    least_bid: int | None = None  # its endpoint is asked for a bid, which is its price; the least that could be
     must_be_certified: bool = False  # `onboarding.require_certified`: no leads before its endpoint is
 
     @property
@@ -157,6 +158,10 @@ class Book(Struct, frozen=True, kw_only=True):
     remembered: Remembered
     source_by_token: dict[str, str]  # lower-case hex SHA-256 -> source id
     buyer_by_token: dict[str, str]
+
+    def __repr__(self) -> str:
+        """By its version: all terms in one line say nothing to anybody."""
+        return f"Book({self.version})"
 
     @property
     def router(self) -> RouterTerms:

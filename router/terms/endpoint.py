@@ -161,7 +161,7 @@ def url_problems(url: str, key: str) -> list[Problem]:
     return wrong("the URL has a fragment, which is never sent", "Remove it from the # on") if "#" in url else []
 
 
-def _auth_problems(auth: Auth, url: str) -> list[Problem]:
+def _auth_problems(auth: Auth, endpoint: Endpoint) -> list[Problem]:
     kind = AUTH_KINDS[auth.type]
     found: list[Problem] = []
     for key in Auth.__struct_fields__[1:]:
@@ -178,7 +178,8 @@ def _auth_problems(auth: Auth, url: str) -> list[Problem]:
             found.append(Problem("", f"auth.{key}", "a secret is written inline", mend))
     if auth.token_url and "token_url" in kind.keys:
         found += url_problems(auth.token_url, "auth.token_url")
-    if auth.type == "mtls" and not url.lower().startswith("https:"):
+    urls = (endpoint.url, *(() if endpoint.ping is None else (endpoint.ping.url,)))
+    if auth.type == "mtls" and not all(url.lower().startswith("https:") for url in urls):
         found.append(Problem("", "auth.type", "a certificate is shown in TLS alone", "Write the url as https://"))
     return found + _auth_text_problems(auth)
 
@@ -356,7 +357,7 @@ def compile_endpoint(
         *url_problems(endpoint.url, "url"),
         *(url_problems(endpoint.test_url, "test_url") if endpoint.test_url is not None else ()),
         *_wire_problems(endpoint),
-        *_auth_problems(endpoint.auth, endpoint.url),
+        *_auth_problems(endpoint.auth, endpoint),
         *_retry_problems(endpoint.retry),
         *header_problems,
         *body_problems,

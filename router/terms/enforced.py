@@ -7,7 +7,7 @@ Whoever makes one of these work deletes its row.
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from router.terms.schema import Buyer, Contract, Endpoint, RouterTerms, Source
+from router.terms.schema import Buyer, Contract, RouterTerms, Source
 
 NOT_YET: Final = "this is not enforced yet, and terms that change nothing would mislead"
 MEND: Final = "Leave it out for now"
@@ -26,13 +26,11 @@ UNENFORCED: Final = (
     Unenforced(Source, "adapter_secret", lambda source: source.adapter_secret is not None),
     Unenforced(Source, "forms", lambda source: bool(source.forms)),
     Unenforced(Source, "returns_to_source", lambda source: source.returns_to_source),
-    Unenforced(Endpoint, "ping", lambda endpoint: endpoint.ping is not None),
-    Unenforced(Contract, "min_bid", lambda contract: contract.min_bid is not None),
     Unenforced(Contract, "returns", lambda contract: contract.returns is not None),
 )
 
 
-def unenforced(table: RouterTerms | Source | Buyer | Endpoint | Contract) -> Iterator[str]:
+def unenforced(table: RouterTerms | Source | Buyer | Contract) -> Iterator[str]:
     """The keys of this table that are used and not enforced yet."""
     for row in UNENFORCED:
         if isinstance(table, row.table) and row.used(table):

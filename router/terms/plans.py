@@ -74,6 +74,7 @@ def contract_plan(
         guards=tuple(_guard(guard) for guard in contract.sla.guards) if contract.sla is not None else (),
         centers=_centers(contract.coverage),
         must_be_certified=terms.router.onboarding.require_certified,
+        least_bid=None if endpoints[contract.endpoint].ping is None else max(1, contract.min_bid or 0),
     )
 
 

@@ -67,6 +67,8 @@ class Reference:
     deposits: dict[str, int] = field(default_factory=dict)
     answers: list[tuple[str, str]] = field(default_factory=list)  # (contract, outcome), in order
     by_id: dict[str, Sale] = field(default_factory=dict)
+    bids: dict[str, int | None] = field(default_factory=dict)  # for the lead that is asked about, by contract
+    stand_ins: bool = False  # it is a test: everybody bids its price
     now: int = 0
     steady: int = 0
 
@@ -126,7 +128,14 @@ class Reference:
         found += ["out_of_schedule"] * (not self._open(buyer, one, self.now))
         found += ["duplicate"] * (not lead.test and self._duplicate(buyer, one, lead))
         found += self._price(one, lead, mode) + self._wallet(buyer, one, mode) + self._capacity(buyer, one, mode)
+        if not found and self.pings(one) and not self.stand_ins and one.id not in self.bids:
+            found = ["no_bid"]
         return list(dict.fromkeys(found))
+
+    def pings(self, one: Contract) -> bool:
+        """Whether the contract is asked for a bid."""
+        buyer = next(buyer for buyer, each in self.contracts() if each.id == one.id)
+        return buyer.endpoints[one.endpoint].ping is not None
 
     def _lifecycle(self, buyer: Buyer, one: Contract) -> list[str]:
         early = one.go_live is not None and day_of(self.now, self.zone(buyer)) < date.fromisoformat(one.go_live)
@@ -160,10 +169,18 @@ class Reference:
         return False
 
     def price(self, one: Contract, mode: str) -> int:
-        """What a copy is billed at."""
+        """What a copy is billed at; where a bid is to say so and has not, the least it could be."""
+        if self.pings(one) and not self.stand_ins:
+            bid = self.bids.get(one.id)
+            return max(1, one.min_bid or 0) if bid is None else bid
         return int(one.exclusive_price if mode == "exclusive" and one.exclusive_price is not None else one.price)
 
     def _price(self, one: Contract, lead: Lead, mode: str) -> list[str]:
+        if self.pings(one) and not self.stand_ins:
+            if one.id not in self.bids:
+                return []
+            if self.bids[one.id] is None:
+                return ["no_bid"]
         sell, price = self.terms.lead_types["solar"].sell, self.price(one, mode)
         payout = self.terms.sources[lead.source_id].payout.get("solar")
         found = ["below_floor"] * (sell.floor is not None and price < sell.floor)
@@ -171,7 +188,8 @@ class Reference:
         if sell.margin_floor is not None and not together:
             paid = int(payout.amount) if payout is not None else 0
             found += ["below_margin"] * (price - paid < sell.margin_floor)
-        return found
+        asked = self.pings(one) and one.min_bid is not None
+        return found + ["bid_too_low"] * (asked and price < int(one.min_bid or 0))
 
     def _wallet(self, buyer: Buyer, one: Contract, mode: str) -> list[str]:
         left = self.balance(buyer)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
+from router.core.bidding import Bids
 from router.core.calendar import local
 from router.core.decide import Choice, kin_of
 from router.core.explain import every_refusal, explain, static_refusals
@@ -23,7 +24,7 @@ from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.revive import revive, written
 from tests.examples import examples
-from tests.property.worlds import STARTS, STEPS, World, books, leads
+from tests.property.worlds import BIDS, STARTS, STEPS, World, books, leads
 
 #: Codes of the rules that look at a contract and its use alone.
 STANDING = {code for rule in ("lifecycle", "schedule", "wallet", "capacity") for code in RULES[rule]}
@@ -81,7 +82,28 @@ class RoutingMachine(RuleBasedStateMachine):
         world = self.world
         self.number += 1
         lead = data.draw(leads(self.number, world.now_ns))
-        for choice in world.ask(lead):
+        asked = self.as_explained(lead, None)
+        world.take(lead)
+        bids = world.take_bids(lead, {name: data.draw(BIDS) for name in asked}) if asked and not lead.test else None
+        if bids is not None:
+            self.as_explained(lead, bids)
+        mode, ranking, winners = world.reference.decide(lead, lead.received_at_ns)
+        choice = world.sell(lead, bids)
+        words = world.words.get(choice.board.mode, {})
+        for code in choice.blocked.keys() & STANDING:
+            for rank in bits(choice.blocked[code]):
+                name = choice.board.ids[rank]
+                if bids is None or name not in bids.by_contract:
+                    assert words[name] == world.found[name][:3]
+        assert mode == choice.board.mode
+        assert ranking == list(world.rankings[lead.lead_id])
+        assert winners == [choice.board.ids[rank] for rank in choice.winners]
+
+    def as_explained(self, lead: Lead, bids: Bids | None) -> list[str]:
+        """Fast is slow, with bids and without; says who is to be asked for one."""
+        world = self.world
+        choices = world.ask(lead, bids)
+        for choice in choices:
             board = choice.board
             slow = explain(board, world.state, lead, world.moment(), released_at_ns=lead.received_at_ns, choice=choice)
             eligible = {board.plans[rank].id for rank in bits(choice.eligible)}
@@ -96,22 +118,15 @@ class RoutingMachine(RuleBasedStateMachine):
                 for rank in bits(mask):
                     found = every_refusal(
                         world.book, board.plans[rank], lead, world.state, world.moment(), mode=board.mode,
-                        released_at_ns=lead.received_at_ns, kin=kin,
+                        released_at_ns=lead.received_at_ns, kin=kin, bids=choice.bids,
                     )  # fmt: skip
                     if code != "below_margin":
                         assert code == found[0].code
-                    if code == "duplicate":
+                    if board.ids[rank] in choice.details:
                         assert (code, *choice.details[board.ids[rank]]) in {one[:3] for one in found}
             self.reference_agrees(choice, lead)
-        mode, ranking, winners = world.reference.decide(lead, lead.received_at_ns)
-        choice = world.sell(lead)
-        words = world.words.get(choice.board.mode, {})
-        for code in choice.blocked.keys() & STANDING:
-            for rank in bits(choice.blocked[code]):
-                assert words[choice.board.ids[rank]] == world.found[choice.board.ids[rank]][:3]
-        assert mode == choice.board.mode
-        assert ranking == list(world.rankings[lead.lead_id])
-        assert winners == [choice.board.ids[rank] for rank in choice.winners]
+        without = [(choice.board, choice.blocked.get("no_bid", 0)) for choice in choices]
+        return list(dict.fromkeys(board.ids[rank] for board, mask in without for rank in bits(mask)))
 
     def reference_agrees(self, choice: Choice, lead: Lead) -> None:
         """Every contract is refused by the codes SPEC says, in that order, or by none."""
@@ -120,7 +135,7 @@ class RoutingMachine(RuleBasedStateMachine):
         for plan in board.plans:
             found = every_refusal(
                 world.book, plan, lead, world.state, world.moment(), mode=board.mode,
-                released_at_ns=lead.received_at_ns, kin=kin,
+                released_at_ns=lead.received_at_ns, kin=kin, bids=choice.bids,
             )  # fmt: skip
             codes = list(dict.fromkeys(one.code for one in found))
             assert codes == world.reference.refusals(plan.buyer, plan.terms, lead, board.mode, lead.received_at_ns)

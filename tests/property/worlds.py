@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import reject
 from hypothesis import strategies as st
 
+from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import Calendar
 from router.core.decide import Choice, choose, decided_fact, named, recheck, reserve
 from router.core.index import Board, bits
@@ -14,9 +15,12 @@ from router.core.rules.standing import Moment
 from router.core.selling import End, Offer, copies_of, next_move, payout_once
 from router.core.state import OpenLead, State
 from router.model.codes import Outcome
+from router.model.decision import Bid
 from router.model.facts import (
     AnyFact,
+    Asked,
     Attempted,
+    Bidden,
     Decided,
     Deposited,
     Ended,
@@ -118,8 +122,10 @@ def caps(draw: Any) -> list[dict[str, Any]]:
 
 
 @st.composite
-def contract(draw: Any, id_: str, tiers: list[str], *, stateless: bool = False, today: date = TODAY) -> dict[str, Any]:
-    """One contract with a few random terms."""
+def contract(
+    draw: Any, id_: str, tiers: list[str], *, stateless: bool = False, today: date = TODAY, asked: bool = False
+) -> dict[str, Any]:
+    """One contract with a few random terms; `asked` for a bid or not."""
     tree = factory.contract(
         id_,
         price=draw(st.sampled_from(["5.00", "10.00", "12.50"])),
@@ -153,6 +159,8 @@ def contract(draw: Any, id_: str, tiers: list[str], *, stateless: bool = False, 
         }
     if draw(st.integers(0, 3)) == 0:
         tree["sla"] = {"max_lead_age": "10m", "deliver_within": "30s"}
+    if asked:
+        tree["min_bid"] = draw(st.sampled_from([None, "9.00"]))
     if stateless:
         return tree
     tree["caps"] = draw(caps())
@@ -180,6 +188,9 @@ def contract(draw: Any, id_: str, tiers: list[str], *, stateless: bool = False, 
 WALLETS = st.sampled_from(
     [{"mode": "none"}, {"mode": "prepay"}, {"mode": "postpay", "credit_limit": "30.00"}, {"mode": "none"}]
 )
+PING = {"ping": {"url": "http://127.0.0.1:9/ping", "bid": "price", "body": {"zip": "{{postal_code}}"}}}
+#: What a buyer may bid, minor units.
+BIDS = st.sampled_from([None, 700, 899, 900, 1000, 1250, 1500, 2600])
 METHODS = ["price", "priority", "weighted", "percentage", "round_robin"]
 
 
@@ -199,11 +210,12 @@ def books(draw: Any, *, stateless: bool = False, today: date = TODAY, zones: tup
     sell = {"mode": mode, "max_copies": draw(st.integers(1, 3)), "parallel": draw(st.integers(1, 2))}
     if draw(st.integers(0, 3)) == 0:
         sell |= {"floor": "8.00", "margin_floor": "1.00"}
+    asked = [draw(st.integers(0, 2)) == 0 for _ in range(draw(st.integers(1, 4)))]
     buyers = [
         factory.buyer(
             f"b{number}",
             *[
-                draw(contract(f"b{number}-c{each}", names, stateless=stateless, today=today))
+                draw(contract(f"b{number}-c{each}", names, stateless=stateless, today=today, asked=pings))
                 for each in range(draw(st.integers(1, 2)))
             ],
             time_zone=draw(st.sampled_from(zones)),
@@ -211,8 +223,9 @@ def books(draw: Any, *, stateless: bool = False, today: date = TODAY, zones: tup
             max_in_flight=draw(st.sampled_from([1, 2, 64])),
             caps=[] if stateless else draw(caps()),
             wallet=draw(WALLETS) if not stateless else {"mode": "none"},
+            endpoint=PING if pings else None,
         )
-        for number in range(draw(st.integers(1, 4)))
+        for number, pings in enumerate(asked)
     ]
     source = {"payout": {"solar": draw(st.sampled_from(["3.00", {"amount": "3.00", "per": "sold_copy"}]))}}
     try:
@@ -299,8 +312,10 @@ class World:
             self.live.told(fact, "", fact.buyer_id, 0)
             self.reference.deposits[fact.buyer_id] = self.reference.deposits.get(fact.buyer_id, 0) + fact.amount
 
-    def ask(self, lead: Lead) -> list[Choice]:
-        """The fast decision on every board of the lead type."""
+    def ask(self, lead: Lead, bids: Bids | None = None) -> list[Choice]:
+        """The fast decision on every board of the lead type; without `bids` nobody was asked for one."""
+        self.reference.stand_ins = lead.test
+        self.reference.bids = {} if bids is None else {name: bid.price for name, bid in bids.by_contract.items()}
         sell = self.book.lead_types["solar"].sell
         return [
             choose(
@@ -311,14 +326,27 @@ class World:
                 released_at_ns=lead.received_at_ns,
                 copies=copies_of(sell, standings.board.mode)[0],
                 payout=payout_once(self.book.sources[lead.source_id].payout.get("solar")),
+                bids=stand_ins(standings.board) if lead.test else bids,
             )
             for standings in self.live.modes("solar")
         ]
 
-    def sell(self, lead: Lead) -> Choice:
-        """Take a lead in, decide, reserve for the winners."""
+    def take_bids(self, lead: Lead, bids: dict[str, int | None]) -> Bids:
+        """Contracts were asked for bids, and this is what they bid."""
+        told = tuple(Bid(contract_id=name, price=price, actual=str(price)) for name, price in bids.items())
+        self.note(Asked(lead_id=lead.lead_id, terms_version=self.book.version, contracts=tuple(bids)))
+        self.note(Bidden(lead_id=lead.lead_id, bids=told))
+        return taken_in(self.state.open[lead.lead_id])
+
+    def take(self, lead: Lead) -> None:
+        """Take a lead in."""
         self.note(Received(lead_id=lead.lead_id, source_id="web", lead_type="solar", test=lead.test), lead)
-        choice = max(self.ask(lead), key=lambda one: one.expected(self.state))
+
+    def sell(self, lead: Lead, bids: Bids | None = None) -> Choice:
+        """Decide about a lead, taken in before or now, and reserve for the winners."""
+        if lead.lead_id not in self.state.open:
+            self.take(lead)
+        choice = max(self.ask(lead, bids), key=lambda one: one.expected(self.state))
         standings = self.live.standings["solar", choice.board.mode]
         self.found = {choice.board.ids[rank]: standings.finding(rank) for rank in bits(sum(choice.blocked.values()))}
         decided: Decided = decided_fact(choice, standings, lead)
@@ -330,15 +358,17 @@ class World:
             self.reference.decided(list(ranking), winners, choice.board.mode)
         _, at_once = copies_of(self.book.lead_types["solar"].sell, choice.board.mode)
         for place, rank in enumerate(choice.winners[:at_once]):
-            self._reserve(choice.board, rank, lead, place)
+            self._reserve(choice.board, rank, lead, place, choice.bids)
         if not choice.winners:
             self.note(Ended(lead_id=lead.lead_id, status="unsold", reason="no_eligible_contract"))
         return choice
 
-    def _reserve(self, board: Board, rank: int, lead: Lead, place: int) -> None:
+    def _reserve(self, board: Board, rank: int, lead: Lead, place: int, bids: Bids | None) -> None:
         self.count += 1
         delivery_id = f"d{self.count}"
-        self.note(reserve(board, rank, self.state, lead, self.moment(), delivery_id=delivery_id, place=place))
+        self.note(
+            reserve(board, rank, self.state, lead, self.moment(), delivery_id=delivery_id, place=place, bids=bids)
+        )
         self.reference.reserved(delivery_id, board.ids[rank], lead, board.mode)
         self.flying.append(delivery_id)
 
@@ -378,18 +408,21 @@ class World:
         """Reserve for the next in rank, each judged again; how many could be."""
         standings = self.live.standings.get(("solar", lead.mode))
         offered = 0
+        bids = taken_in(lead) if standings is None or not lead.lead.test else stand_ins(standings.board)
+        self.reference.stand_ins = lead.lead.test
+        self.reference.bids = {name: bid.price for name, bid in lead.bids.items()}
         for place, name in enumerate(self.rankings.get(lead.lead.lead_id, ()) if standings is not None else ()):
             plan = self.book.contracts.get(name)
             if plan is None or plan.buyer_id in lead.buyers or standings is None:
                 continue
             rank = recheck(
                 standings.board, standings, self.state, lead.lead, self.moment(), contract_id=name,
-                released_at_ns=lead.released_at_ns,
+                released_at_ns=lead.released_at_ns, bids=bids,
             )  # fmt: skip
             refusals = self.reference.refusals(plan.buyer, plan.terms, lead.lead, lead.mode, lead.released_at_ns)
             assert (rank is None) == bool(refusals), (name, refusals)
             if rank is not None:
-                self._reserve(standings.board, rank, lead.lead, place)
+                self._reserve(standings.board, rank, lead.lead, place, bids)
                 offered += 1
                 if offered == copies:
                     break

@@ -35,6 +35,7 @@ def told() -> Metrics:
     metrics.decided(1e-5)
     metrics.delivery_settled("bright-tx", "accepted", late=True)
     metrics.guard_tripped("bright-tx", "acceptance_rate")
+    metrics.bid("c", "bid")
     metrics.attempted("accepted", 0.02)
     return metrics
 

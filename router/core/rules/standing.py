@@ -72,7 +72,8 @@ def rules_for(plan: ContractPlan) -> tuple[StandingRule, ...]:
 
 def is_restless(plan: ContractPlan) -> bool:
     """Whether any sale may change what stands against a contract: caps do so only at their edge, these at any time."""
-    return plan.rate is not None or plan.ramp is not None or plan.terms.pacing == "even"
+    any_price = plan.least_bid is not None and any(cap.spend is not None for cap in plan.caps)
+    return plan.rate is not None or plan.ramp is not None or plan.terms.pacing == "even" or any_price
 
 
 def lifecycle_rule(plan: ContractPlan, _state: State, moment: Moment, _price: int) -> Iterator[Finding]:

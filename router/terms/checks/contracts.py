@@ -143,6 +143,7 @@ def _judge_consent(page: Page, contract: Contract) -> None:
 
 
 def _judge_against(page: Page, contract: Contract, buyer: Buyer, lead_type: LeadType) -> None:
+    _judge_bids(page, contract, buyer)
     _judge_tier(page, contract, lead_type)
     _judge_queue(page, contract, lead_type)
     for index, node in enumerate(contract.criteria):
@@ -154,6 +155,13 @@ def _judge_against(page: Page, contract: Contract, buyer: Buyer, lead_type: Lead
     if named and "postal_code" not in lead_type.fields and lead_type.unknown_fields != "keep":
         mend = f"Give {lead_type.id} a field postal_code of that type, or write everywhere = true"
         page.error("coverage", "leads of this type have no postal_code that coverage could be judged by", mend)
+
+
+def _judge_bids(page: Page, contract: Contract, buyer: Buyer) -> None:
+    endpoint = buyer.endpoints.get(contract.endpoint)
+    if contract.min_bid is not None and endpoint is not None and endpoint.ping is None:
+        mend = f"Give the endpoint a [endpoints.{contract.endpoint}.ping], or take it out: the price is fixed"
+        page.error("min_bid", f"endpoint {shown(contract.endpoint)} asks for no bid", mend)
 
 
 def _judge_tier(page: Page, contract: Contract, lead_type: LeadType) -> None:
@@ -234,6 +242,3 @@ def _judge_time_left(page: Page, contract: Contract, endpoint: Endpoint, lead_ty
             f"the endpoint may take {takes} of the {whole} that {lead_type.id} has: none is left for the next buyer"
         )
         page.warn("endpoint", message, "Shorten the endpoint's timeout, or lengthen the deadline of the lead type")
-    if contract.min_bid is not None and endpoint.ping is None:
-        message = "its endpoint is never asked for a bid, so this refuses nothing"
-        page.warn("min_bid", message, "Add a ping to the endpoint, or take it out")

@@ -6,10 +6,10 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from router.model.addresses import Network, literal, refused
+from router.model.times import format_duration
 from router.terms.checks.page import Page
 from router.terms.checks.values import judge_id, judge_positive, shown
 from router.terms.endpoint import compile_endpoint
-from router.terms.enforced import MEND, NOT_YET, unenforced
 from router.terms.schema import Contract, Endpoint, LeadType
 from router.terms.secrets import PREFIX
 from router.terms.template import Placeholder, below, split
@@ -30,18 +30,14 @@ def judge_endpoint(
 ) -> None:
     """One endpoint. `lead_types` are those of the contracts that use it, `allow` and `http` what `[network]` allows."""
     judge_id(page, "", name)
-    later = list(unenforced(endpoint))
-    for key in later:
-        page.error(key, NOT_YET, MEND)
     plan_problems = compile_endpoint(name, endpoint, lead_types=lead_types)[1]
     for problem in plan_problems:
-        if problem.key not in later:
-            page.take(problem)
+        page.take(problem)
     for key, url in _urls(endpoint):
         if not any(problem.key == key for problem in plan_problems):
             judge_url(page, key, url, allow, http)
     _judge_inline_secrets(page, endpoint)
-    _judge_times(page, endpoint)
+    _judge_times(page, endpoint, lead_types)
     _judge_repeats(page, endpoint)
     if not endpoint.idempotent and endpoint.in_doubt_resolves is None:
         mend = (
@@ -139,9 +135,15 @@ def _judge_inline_secrets(page: Page, endpoint: Endpoint) -> None:
                 page.warn(key, f"the parameter {shown(name)} looks like a secret written inline", mend)
 
 
-def _judge_times(page: Page, endpoint: Endpoint) -> None:
+def _judge_times(page: Page, endpoint: Endpoint, lead_types: Sequence[LeadType]) -> None:
     judge_positive(page, "timeout", endpoint.timeout, "no answer could come in time")
     judge_positive(page, "connect_timeout", endpoint.connect_timeout, "no connection could be made in time")
     judge_positive(page, "in_doubt_after", endpoint.in_doubt_after, "every doubt would be resolved by a guess at once")
-    if endpoint.ping is not None:
-        judge_positive(page, "ping.timeout", endpoint.ping.timeout, "no bid could come in time")
+    if endpoint.ping is None:
+        return
+    judge_positive(page, "ping.timeout", endpoint.ping.timeout, "no bid could come in time")
+    for lead_type in lead_types:
+        if endpoint.ping.timeout >= lead_type.deadline:
+            most = format_duration(lead_type.deadline)
+            message = f"leads of type {lead_type.id} have {most}: the wait for bids would leave no time to send them"
+            page.error("ping.timeout", message, 'Write "800ms" or so')

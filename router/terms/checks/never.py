@@ -4,6 +4,7 @@ Only what is certain is said: tests that contradict each other or the schema, mo
 are closed, sources that send nothing.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeGuard
 
@@ -19,7 +20,7 @@ Why = tuple[str, str, str]  # key, reason, mend
 
 def why_never(contract: Contract, buyer: Buyer, lead_type: LeadType, sources: Sequence[Source]) -> Iterator[Why]:
     """Every reason, with its key in the contract."""
-    lowest, price = _prices(contract, lead_type)
+    lowest, price = _prices(contract, buyer, lead_type)
     if lead_type.sell.floor is not None and price < lead_type.sell.floor:
         floor = format_money(lead_type.sell.floor)
         yield "price", f"{lead_type.id} is never sold below {floor}", "Raise the price, or lower sell.floor"
@@ -36,8 +37,11 @@ def why_never(contract: Contract, buyer: Buyer, lead_type: LeadType, sources: Se
     yield from _no_value(contract, lead_type)
 
 
-def _prices(contract: Contract, lead_type: LeadType) -> tuple[int, int]:
+def _prices(contract: Contract, buyer: Buyer, lead_type: LeadType) -> tuple[int, float]:
     """The lowest and the highest price a lead of this type can be sold for under the contract."""
+    endpoint = buyer.endpoints.get(contract.endpoint)
+    if endpoint is not None and endpoint.ping is not None:
+        return contract.min_bid or 0, math.inf
     alone = contract.price if contract.exclusive_price is None else contract.exclusive_price
     prices = {"exclusive": (alone,), "shared": (contract.price,), "best": (alone, contract.price)}[lead_type.sell.mode]
     return min(prices), max(prices)
@@ -57,7 +61,7 @@ def takes_from(contract: Contract, source: Source) -> bool:
     return named and source.id not in contract.exclude_sources and contract.lead_type in source.lead_types
 
 
-def _no_source(contract: Contract, lead_type: LeadType, sources: Iterable[Source], price: int) -> Iterator[Why]:
+def _no_source(contract: Contract, lead_type: LeadType, sources: Iterable[Source], price: float) -> Iterator[Why]:
     senders = [source for source in sources if lead_type.id in source.lead_types]
     allowed = [source for source in senders if takes_from(contract, source)]
     if senders and not allowed:
