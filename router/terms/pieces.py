@@ -28,10 +28,13 @@ Plain = RouterTerms | LeadType | Source
 
 
 class _Bodies(Struct, frozen=True, array_like=True):
-    """The bodies of an endpoint and of its ping: the order of their keys, unlike any other, means something."""
+    """The bodies of an endpoint and of its ping: the order of their keys, unlike any other, means something.
+
+    Without a ping `ping` is JSON's null (a `Raw | None` would be decoded as null alone).
+    """
 
     body: Raw
-    ping: Raw | None
+    ping: Raw
 
 
 class _Covered(Struct, frozen=True, array_like=True):
@@ -148,7 +151,7 @@ def _bodiless(endpoint: Endpoint) -> Endpoint:
 
 def _bodies(endpoint: Endpoint) -> _Bodies:
     ping = endpoint.ping
-    return _Bodies(Raw(msgspec.json.encode(endpoint.body)), Raw(msgspec.json.encode(ping.body)) if ping else None)
+    return _Bodies(Raw(msgspec.json.encode(endpoint.body)), Raw(msgspec.json.encode(ping.body if ping else None)))
 
 
 def _canonical(value: Any) -> bytes:
@@ -250,7 +253,7 @@ def _interned(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 def _with_bodies(endpoint: Endpoint, bodies: _Bodies) -> Endpoint:
     ping = endpoint.ping
-    if ping is not None and bodies.ping is not None:
+    if ping is not None:
         ping = replace(ping, body=msgspec.json.decode(bodies.ping))
     return replace(endpoint, body=msgspec.json.decode(bodies.body), ping=ping)
 
