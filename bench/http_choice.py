@@ -1,32 +1,26 @@
-"""CPU a request: aiohttp's ClientSession against our lean client, its Application against our edge server.
+"""CPU a request received: aiohttp's `web.Server` and `Application` against our edge server.
 
     python -m bench.http_choice [--rounds N] [--requests N]
 
-Each side runs in a process of its own, the measured one on core 0, its peer on core 1; what counts is the measured
-process's CPU time. Variants take turns, so that a noisy minute hits all of them; ratios are medians over the rounds.
+What sending costs is for `bench.deliver`. Each side runs in a process of its own, the measured one on core 0, its peer
+on core 1; what counts is the measured process's CPU time. Variants take turns, so that a noisy minute hits all of them;
+ratios are medians over the rounds.
 """
 
 import argparse
 import asyncio
 import multiprocessing
-import os
-import ssl
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import cast
 
-import aiohttp
 import uvloop
 from aiohttp import web
 
-from router.model.delivery import HttpRequest, HttpResponse
-from router.model.times import NS_S
-from router.terms.schema import Network
-from router.transport import AiohttpTransport
+from bench.sink import pin
 from router.web.protocol import make_server
 
 BODY = (b'{"lead_type":"solar","fields":{"first_name":"Ana","postal_code":"78701"},"pad":"' + b"x" * 600)[:598] + b'"}'
@@ -42,29 +36,6 @@ HEADERS = (
     ("Accept-Encoding", "identity"),
 )
 IN_FLIGHT = 16
-CERTIFICATE = Path(__file__).parents[1] / "tests/cases/tls/loopback.pem"
-
-Send = Callable[[], Awaitable[int]]
-
-
-class Sink(asyncio.Protocol):
-    """The cheapest buyer: answers every request whose end it sees, in however many pieces it comes."""
-
-    def __init__(self) -> None:
-        self._held = b""
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Answer when head and body are there; there is one request at a time."""
-        self._held += data
-        if self._held.endswith(BODY):
-            self._held = b""
-            assert self._transport is not None
-            self._transport.write(RAW_ANSWER)
 
 
 class Pump(asyncio.Protocol):
@@ -90,80 +61,6 @@ class Pump(asyncio.Protocol):
             self._transport.write(self._request)
         elif not self._done.done():
             self._done.set_result(None)
-
-
-def pin(core: int) -> None:
-    """Keep to one core where there are several."""
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, {core})
-
-
-def sink_process(ports: Connection) -> None:
-    """Serve plain and TLS until killed; tells both ports."""
-    pin(1)
-
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
-        plain = await loop.create_server(Sink, "127.0.0.1", 0)
-        secure = await loop.create_server(Sink, "127.0.0.1", 0, ssl=tls)
-        ports.send([server.sockets[0].getsockname()[1] for server in (plain, secure)])
-        await asyncio.Event().wait()
-
-    with suppress(KeyboardInterrupt):
-        uvloop.run(serve())
-
-
-async def cpu_us(send: Send, requests: int) -> float:
-    """CPU microseconds of this process for each request, `IN_FLIGHT` at a time."""
-
-    async def worker(count: int) -> None:
-        for _ in range(count):
-            assert await send() == 201
-
-    await asyncio.gather(*[worker(10) for _ in range(IN_FLIGHT)])
-    began = time.process_time()
-    await asyncio.gather(*[worker(requests // IN_FLIGHT) for _ in range(IN_FLIGHT)])
-    return (time.process_time() - began) / (requests // IN_FLIGHT * IN_FLIGHT) * 1e6
-
-
-async def measure_sending(ports: list[int], rounds: int, requests: int) -> dict[str, list[float]]:
-    """CPU microseconds a request of each client over plain HTTP and TLS, a value a round."""
-    found: dict[str, list[float]] = {}
-    trust = ssl.create_default_context(cafile=str(CERTIFICATE))
-    lean = AiohttpTransport(
-        Network(allow_private=("127.0.0.0/8",), allow_http=True), idle_s=60, extra_ca=str(CERTIFICATE)
-    )
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=trust, limit=64), timeout=aiohttp.ClientTimeout(total=5)
-    ) as session:
-        for _ in range(rounds):
-            for kind, port in zip(("http", "https"), ports, strict=True):
-                url = f"{kind}://127.0.0.1:{port}/leads"
-                request = HttpRequest(
-                    method="POST",
-                    url=url,
-                    headers=HEADERS,
-                    body=BODY,
-                    timeout_ns=5 * NS_S,
-                    connect_timeout_ns=2 * NS_S,
-                )
-
-                async def by_session(url: str = url) -> int:
-                    async with session.post(url, data=BODY, headers=HEADERS, allow_redirects=False) as answer:
-                        await answer.read()
-                        return answer.status
-
-                async def by_lean(request: HttpRequest = request) -> int:
-                    answer = await lean.send("b", request)
-                    assert isinstance(answer, HttpResponse), answer
-                    return answer.status
-
-                for name, send in (("ClientSession", by_session), ("lean client", by_lean)):
-                    found.setdefault(f"{name}, {kind}", []).append(await cpu_us(send, requests))
-    await lean.close()
-    return found
 
 
 async def _take(request: web.BaseRequest) -> web.StreamResponse:
@@ -260,21 +157,11 @@ def show(title: str, found: dict[str, list[float]], baseline: Callable[[str], st
 
 
 def main() -> None:
-    """Measure and print both tables."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=4000)
     asked = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    sink = context.Process(target=sink_process, args=(there,), daemon=True)
-    sink.start()
-    ports = here.recv()
-    pin(0)
-    sending = uvloop.run(measure_sending(ports, asked.rounds, asked.requests))
-    sink.terminate()
-    sink.join()
-    show("sending, CPU a request", sending, lambda name: f"lean client, {name.rpartition(' ')[2]}")
     show("serving, CPU a request", measure_serving(asked.rounds, asked.requests), lambda name: "edge server")
 
 

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -83,6 +84,9 @@ def without_secrets(verdict: Verdict, auth: Auth, secrets: Mapping[str, str], to
     if auth.type == "none" or not (verdict.reason or verdict.reference or verdict.redirect_url):
         return verdict
     spellings = _spellings(auth, secrets, token)
+    said = (verdict.reason, verdict.reference, verdict.redirect_url)
+    if not any(spelt in text for text in said if text for spelt in spellings):
+        return verdict
     link = verdict.redirect_url
     return structs.replace(
         verdict,
@@ -109,6 +113,7 @@ def _spellings(auth: Auth, secrets: Mapping[str, str], token: str | None) -> lis
     return sorted((text for text in found if len(text) >= _HIDDEN_LENGTH_MIN), key=len, reverse=True)
 
 
+@lru_cache(maxsize=1024)
 def _spelt(secret: str) -> tuple[str, ...]:
     return secret, quote(secret, safe=""), quote_plus(secret)
 

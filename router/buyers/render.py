@@ -7,6 +7,7 @@ control characters turn into a space, other characters are percent-encoded as UT
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple, overload
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from msgspec import structs
 from router.buyers import form, json_format, query, xml
 from router.buyers.auth import Message, prove
 from router.model.delivery import HttpRequest
-from router.terms.endpoint import EndpointPlan
+from router.terms.endpoint import EndpointPlan, Wire
 from router.terms.template import RenderContext, Tree
 from router.terms.xml_names import Root
 
@@ -112,15 +113,20 @@ def _request(
 def _headers(plan: EndpointPlan, content_type: str | None, context: RenderContext) -> list[tuple[str, str]]:
     """The endpoint's own headers, and ours where it does not say otherwise."""
     own = [(name, header_text(template.render(context))) for name, template in plan.headers]
-    said = {name.lower() for name, _ in own}
+    return [*_ours(plan.wire, content_type, tuple([name for name, _ in own])), *own]
+
+
+@lru_cache(maxsize=1024)
+def _ours(wire: Wire, content_type: str | None, own: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    said = {name.lower() for name in own}
     headers = [("Accept-Encoding", "identity")]
     if "user-agent" not in said:
         headers.append(("User-Agent", USER_AGENT))
     if content_type is not None and "content-type" not in said:
         headers.append(("Content-Type", content_type))
-    if plan.wire == "soap" and "soapaction" not in said:
+    if wire == "soap" and "soapaction" not in said:
         headers.append(("SOAPAction", '""'))
-    return [*headers, *own]
+    return tuple(headers)
 
 
 def header_text(text: str) -> str:

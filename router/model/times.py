@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 NS_MS: Final = 1_000_000
@@ -63,4 +64,10 @@ def parse_instant(text: str) -> int:
 def format_instant(ns: int) -> str:
     """Nanoseconds since 1970 UTC -> RFC 3339 in UTC, to the millisecond: `2026-11-23T17:00:00.000Z`."""
     seconds, rest = divmod(ns, NS_S)
-    return f"{(_EPOCH + timedelta(seconds=seconds)):%Y-%m-%dT%H:%M:%S}.{rest // NS_MS:03d}Z"
+    return f"{_to_the_second(seconds)}.{rest // NS_MS:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_the_second(seconds: int) -> str:
+    """What is told comes in runs of the same second."""
+    return f"{(_EPOCH + timedelta(seconds=seconds)):%Y-%m-%dT%H:%M:%S}"

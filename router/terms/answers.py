@@ -52,13 +52,14 @@ class Reading:
         self.status = status
         self.headers = headers
         self.body = body
+        self._read: tuple[BodyKind, Any] | None = None
 
     def header(self, name: str) -> str | None:
         """All values of a header joined by `, `, or None; `name` in lower case."""
         values = [value for key, value in self.headers if key.lower() == name]
         return ", ".join(values) if values else None
 
-    @cached_property
+    @property
     def kind(self) -> BodyKind:
         """What the body is."""
         return self._parsed[0]
@@ -66,7 +67,8 @@ class Reading:
     @property
     def data(self) -> Any:
         """The body as JSON; None when it is not (or is null)."""
-        return self._parsed[1] if self.kind == "json" else None
+        kind, tree = self._parsed
+        return tree if kind == "json" else None
 
     @property
     def is_large(self) -> bool:
@@ -76,7 +78,8 @@ class Reading:
     @property
     def root(self) -> "etree._Element | None":
         """The body as XML, names without their namespaces; None when it is not."""
-        return self._parsed[1] if self.kind == "xml" else None
+        kind, tree = self._parsed
+        return tree if kind == "xml" else None
 
     @cached_property
     def text(self) -> str:
@@ -98,9 +101,10 @@ class Reading:
     @property
     def sniffed(self) -> BodyKind | None:
         """How the body was read, when somebody looked inside and the header said something else (or nothing)."""
-        if "kind" not in self.__dict__:
+        if self._read is None:
             return None
-        return None if self.kind == self._claimed else self.kind
+        kind = self._read[0]
+        return None if kind == self._claimed else kind
 
     @property
     def _claimed(self) -> BodyKind | None:
@@ -109,8 +113,14 @@ class Reading:
             return None
         return "json" if media.endswith("json") else "xml" if media.endswith("xml") else "text"
 
-    @cached_property
+    @property
     def _parsed(self) -> tuple[BodyKind, Any]:
+        """Read once; `cached_property` takes a lock each time before Python 3.12."""
+        if self._read is None:
+            self._read = self._parse()
+        return self._read
+
+    def _parse(self) -> tuple[BodyKind, Any]:
         body = self.body.lstrip(b"\xef\xbb\xbf \t\r\n")
         if body.startswith(b"<"):
             root = _xml(body)
@@ -203,6 +213,8 @@ def plain_text(value: Any) -> str | None:
 
 def cleaned(value: Any, limit: int = TEXT_MAX) -> str | None:
     """The buyer's words: one line without control characters, at most `limit` characters; None when nothing is left."""
+    if value is None:
+        return None
     text = plain_text(value)
     return None if text is None else (_CONTROL.sub(" ", text[: limit * 2]).strip()[:limit].rstrip() or None)
 

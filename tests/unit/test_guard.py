@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from aiohappyeyeballs import AddrInfoType
+from msgspec import structs
 
 from router.clock import SystemClock
 from router.model.delivery import HttpResponse, TransportFailure
@@ -206,12 +207,13 @@ class TestLookUps:
             assert len(names.asked) == 1
 
     async def test_eight_hung_lanes_cost_a_healthy_one_nothing(self) -> None:
-        """DNS hangs for eight buyers; the ninth is served at once, by name, and the eight fail as `dns` in time."""
+        """DNS hangs for eight buyers; the ninth is served by name while they wait, and those with less time fail."""
         with hanging() as hung:
             names = Names(healthy=["127.0.0.1"], **{f"hung{n}": hung for n in range(8)})
             async with transport(look_up=names) as sender, loopback(always(OK)) as server:
+                patient = ask("https://hung.example/", timeout_ms=600_000, connect_ms=600_000)
                 stuck = [
-                    asyncio.create_task(sender.send(f"b{n}", ask(f"https://hung{n}.example/", connect_ms=300)))
+                    asyncio.create_task(sender.send(f"b{n}", structs.replace(patient, url=f"https://hung{n}.example/")))
                     for n in range(8)
                     for _ in range(3)
                 ]
@@ -219,10 +221,14 @@ class TestLookUps:
                     await asyncio.sleep(0)
                 healthy = await sender.send("c", ask(server.url(host="healthy.example")))
                 assert isinstance(healthy, HttpResponse)
-                assert not any(task.done() for task in stuck)
-                for ended in await asyncio.gather(*stuck):
+                hasty = [sender.send(f"b{n}", ask(f"https://hung{n}.example/", connect_ms=30)) for n in range(8)]
+                for ended in await asyncio.gather(*hasty):
                     assert (failed(ended).kind, failed(ended).certain) == ("dns", True)
+                assert not any(task.done() for task in stuck)
                 assert len(names.asked) == 9  # one thread a lane, however many attempts wait for it
+                for task in stuck:
+                    task.cancel()
+                await asyncio.gather(*stuck, return_exceptions=True)
 
     async def test_a_hung_name_holds_up_the_other_names_of_its_lane_alone(self) -> None:
         """A lane's second name waits for its first: that is the budget. An address needs no look-up and goes on."""
