@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from router.core.guards import BREAKER_PLAN, all_guards, seen, stage, wanted
 from router.core.outcomes import Phase
+from router.core.overrides import caps_now
 from router.core.rules.standing import Moment, balance, cap_used, cap_window, clock_of, is_certified, standing
 from router.core.state import Held, State
 from router.core.usage import Usage
@@ -206,7 +207,7 @@ def price_above_reserved(plan: ContractPlan, out: Outlook) -> Iterator[Alert]:
 
 def caps_nearly_full(plan: ContractPlan, out: Outlook) -> Iterator[Alert]:
     """The contract's own caps of a day and longer."""
-    for cap in plan.caps:
+    for cap in caps_now(out.state.overrides, plan, out.moment.at_ns):
         if cap.owner == plan.owner:
             yield from _cap(cap, plan, out)
 
@@ -238,7 +239,7 @@ def _cap(cap: CapPlan, plan: ContractPlan, out: Outlook) -> Iterator[Alert]:
 
 def buyer_caps_nearly_full(_buyer: Buyer, plans: Sequence[ContractPlan], out: Outlook) -> Iterator[Alert]:
     """The caps over all contracts of a buyer."""
-    for cap in plans[0].caps:
+    for cap in caps_now(out.state.overrides, plans[0], out.moment.at_ns):
         if cap.owner == plans[0].buyer_owner:
             yield from _cap(cap, plans[0], out)
 

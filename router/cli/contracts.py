@@ -60,9 +60,11 @@ def _cap(cap: Mapping[str, Any]) -> str:
 def _remarks(one: Mapping[str, Any]) -> str:
     breaker = one.get("breaker") or {}
     guards = [("breaker", breaker), *((str(guard.get("metric")), guard) for guard in one.get("guards") or ())]
-    return ", ".join(
-        f"{name} {_guard_state(guard)}" for name, guard in guards if guard.get("state") not in (None, "closed")
-    )
+    moved = [f"{name} {_guard_state(guard)}" for name, guard in guards if guard.get("state") not in (None, "closed")]
+    back = one.get("resuming")
+    moved += [f"back from its pause, {back['share']:.0%} of leads until {back['until']}"] if back else []
+    moved += [f"overridden by {set_['by']} until {set_['until']}" for set_ in one.get("overrides") or ()]
+    return ", ".join(moved)
 
 
 def _guard_state(guard: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from router.core.bidding import NO_BIDS, Bids, hold_back, judge, refusals_with, unasked
 from router.core.index import DYNAMIC, MILLION, Board, bits
+from router.core.overrides import caps_now
 from router.core.rules.finding import Finding
 from router.core.rules.history import dedup_rule
 from router.core.rules.standing import Moment, cap_used, cap_window
@@ -359,7 +360,7 @@ def reserve(
     frame = board.frame(rank, at_ns, moment.calendar)
     claims: list[Claim] = []
     windows = iter(frame.windows)
-    for cap in () if test else plan.caps:
+    for cap in () if test else caps_now(state.overrides, plan, at_ns):
         window = next(windows) or cap_window(cap, plan, moment)
         owner, limit, usage = cap.owner, cap.limit, state.usage.get(cap.owner)
         used = 0 if usage is None else cap_used(cap, usage, window)

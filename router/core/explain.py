@@ -304,7 +304,9 @@ def _cap(plan: ContractPlan, claim: Claim) -> Allowed:
         (format_money(claim.used), format_money(claim.limit)) if money else (str(claim.used), str(claim.limit))
     )
     whose = "buyer's " if claim.owner.startswith("buyer:") else ""
-    return Allowed("cap", f"{whose}cap {claim.cap}: at most {limit}", f"{used} of {limit} in {claim.window}")
+    written = None if cap is None else cap.spend if money else cap.limit
+    limit_in_words = limit if written in (None, claim.limit) else f"{limit} (set for a while)"
+    return Allowed("cap", f"{whose}cap {claim.cap}: at most {limit_in_words}", f"{used} of {limit} in {claim.window}")
 
 
 def as_json(decision: Decision) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
+from router.core.easing import lets_pass
 from router.core.outcomes import (
     ACCEPTED,
     ATTEMPT,
@@ -53,7 +54,6 @@ BREAKER_PLAN: Final = GuardPlan(
 RUNNING_MAX: Final = 5
 #: A fact names at most so many deliveries.
 CAUSES_MAX: Final = 20
-_MILLION: Final = 1_000_000
 _P95: Final = 0.95
 _TOLERANCE: Final = 1e-9
 
@@ -228,7 +228,7 @@ def is_probed_out(phase: Phase) -> bool:
 
 def passes(guard: GuardPlan, turns: int) -> bool:
     """Whether a throttle lets the next lead pass after it counted so many."""
-    return (turns + 1) * guard.throttle_ppm // _MILLION > turns * guard.throttle_ppm // _MILLION
+    return lets_pass(guard.throttle_ppm, turns)
 
 
 # -- facts ---------------------------------------------------------------------------------------

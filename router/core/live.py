@@ -9,7 +9,7 @@ from router.core.rules.standing import is_restless
 from router.core.rules.static import Mode
 from router.core.standings import Standings
 from router.core.state import FOLD_VERSION, Identity
-from router.model.facts import AnyFact, Certified, Deposited, Paused, Reserved, Resumed, Settled
+from router.model.facts import AnyFact, Certified, Deposited, Overridden, Paused, Reserved, Restored, Resumed, Settled
 from router.terms.book import Book, ContractPlan
 
 
@@ -59,7 +59,7 @@ class Live:
                         self.touch_contract(contract_id)
         elif isinstance(fact, Settled):
             self._recheck(contract_id)
-        elif isinstance(fact, (Paused, Resumed, Deposited, Certified)):
+        elif isinstance(fact, (Paused, Resumed, Overridden, Restored, Deposited, Certified)):
             self.touch_contract(contract_id)
             self.touch_buyer(buyer_id)
             return

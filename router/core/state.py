@@ -12,7 +12,9 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from router.core.easing import Easing
 from router.core.outcomes import ACCEPTED, BREAKER, DECLINED, DOUBTFUL, UNMEASURED, Outcomes, Phase, Probe, bits_of
+from router.core.overrides import Override
 from router.core.turns import take_turn
 from router.core.usage import Usage
 from router.model.codes import LeadStatus, Outcome
@@ -28,10 +30,10 @@ from router.model.facts import (
     Deposited,
     Ended,
     Entry,
-    GuardFact,
     GuardProbing,
     GuardRecovered,
     GuardTripped,
+    Overridden,
     PassedOver,
     Paused,
     Queued,
@@ -39,6 +41,7 @@ from router.model.facts import (
     Reopened,
     Repeating,
     Reserved,
+    Restored,
     Resumed,
     Settled,
     TermsLoaded,
@@ -56,7 +59,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 9
+FOLD_VERSION: Final = 10
 
 
 class Identity(Struct, frozen=True):
@@ -213,7 +216,9 @@ class State(Struct):
     overpriced: dict[str, Overpriced] = field(default_factory=dict)  # by contract
     outcomes: dict[str, Outcomes] = field(default_factory=dict)  # by contract
     guards: dict[str, dict[str, Phase]] = field(default_factory=dict)  # contract -> guard -> what it is at
-    throttled: tuple[str, ...] = ()  # contracts that some tripped guard throttles
+    throttled: tuple[str, ...] = ()  # contracts that some tripped guard throttles, or that come back from a pause
+    easing: dict[str, Easing] = field(default_factory=dict)  # contract -> how it comes back from a pause
+    overrides: dict[str, Override] = field(default_factory=dict)  # by owner
     rotations: dict[str, Rotation] = field(default_factory=dict)  # "lead_type/tier"
     paused: dict[str, Pause] = field(default_factory=dict)
     certificates: dict[str, Certificate] = field(default_factory=dict)  # by "buyer/endpoint"
@@ -483,12 +488,45 @@ class State(Struct):
 
     def _paused(self, entry: Entry, fact: Paused) -> None:
         self.paused[f"{fact.subject}:{fact.id}"] = Pause(fact.reason, fact.by, entry.at_ns, fact.until_ns)
+        self._ease(fact, entry.at_ns, entry.at_ns if fact.until_ns is None else fact.until_ns)
 
-    def _resumed(self, _entry: Entry, fact: Resumed) -> None:
+    def _resumed(self, entry: Entry, fact: Resumed) -> None:
         self.paused.pop(f"{fact.subject}:{fact.id}", None)
         if fact.subject == "contract" and fact.id in self.answers:
             self.answers[fact.id].auth_failures = 0
             self.answers[fact.id].outcomes = ""  # whoever resumes has looked at them
+        self._ease(fact, entry.at_ns, entry.at_ns)
+
+    def _ease(self, fact: Paused | Resumed, at_ns: int, from_ns: int) -> None:
+        """The contracts come back over the time that was said last; those that have are forgotten."""
+        for contract_id in (fact.id,) if fact.subject == "contract" else fact.contracts:
+            self.easing.pop(contract_id, None)
+            if fact.ramp_ns:
+                self.easing[contract_id] = Easing(fact.by, from_ns, fact.ramp_ns)
+            self._list_throttled(contract_id)
+        for contract_id in [name for name, easing in self.easing.items() if easing.until_ns <= at_ns]:
+            del self.easing[contract_id]
+            self._list_throttled(contract_id)
+
+    def _overridden(self, entry: Entry, fact: Overridden) -> None:
+        self._forget_overrides(entry.at_ns)
+        self.overrides[f"{fact.subject}:{fact.id}"] = Override(
+            reason=fact.reason,
+            by=fact.by,
+            at_ns=entry.at_ns,
+            until_ns=fact.until_ns,
+            caps=dict(fact.caps),
+            spends=dict(fact.spends),
+            guards_off=fact.guards_off,
+        )
+
+    def _restored(self, entry: Entry, fact: Restored) -> None:
+        self._forget_overrides(entry.at_ns)
+        self.overrides.pop(f"{fact.subject}:{fact.id}", None)
+
+    def _forget_overrides(self, at_ns: int) -> None:
+        """Let go of those that are over."""
+        self.overrides = {owner: one for owner, one in self.overrides.items() if at_ns < one.until_ns}
 
     def _guard_tripped(self, entry: Entry, fact: GuardTripped) -> None:
         phases = self.guards.setdefault(fact.contract_id, {})
@@ -504,14 +542,14 @@ class State(Struct):
             causes=fact.causes,
             detail=before.detail if before is not None and fact.again else fact.detail,
         )
-        self._list_throttled(fact)
+        self._list_throttled(fact.contract_id)
 
     def _guard_probing(self, _entry: Entry, fact: GuardProbing) -> None:
         phase = self.guards.get(fact.contract_id, {}).get(fact.guard)
         if phase is not None:
             phase.state = "probing"
             phase.probes_max = fact.probes
-            self._list_throttled(fact)
+            self._list_throttled(fact.contract_id)
 
     def _guard_recovered(self, _entry: Entry, fact: GuardRecovered) -> None:
         phase = self.guards.get(fact.contract_id, {}).get(fact.guard)
@@ -527,13 +565,14 @@ class State(Struct):
                 sample=phase.sample,
                 start=outcomes.total,
             )
-            self._list_throttled(fact)
+            self._list_throttled(fact.contract_id)
 
-    def _list_throttled(self, fact: GuardFact) -> None:
-        phases = self.guards[fact.contract_id].values()
-        others = [one for one in self.throttled if one != fact.contract_id]
-        if any(phase.state == "tripped" and phase.action == "throttle" for phase in phases):
-            others.append(fact.contract_id)
+    def _list_throttled(self, contract_id: str) -> None:
+        phases = self.guards.get(contract_id, {}).values()
+        others = [one for one in self.throttled if one != contract_id]
+        guarded = any(phase.state == "tripped" and phase.action == "throttle" for phase in phases)
+        if guarded or contract_id in self.easing:
+            others.append(contract_id)
         self.throttled = tuple(others)
 
     def _throttled(self, contracts: tuple[str, ...]) -> None:
@@ -542,6 +581,8 @@ class State(Struct):
             for phase in self.guards.get(contract_id, {}).values():
                 if phase.state == "tripped" and phase.action == "throttle":
                     phase.turns += 1
+            if contract_id in self.easing:
+                self.easing[contract_id].turns += 1
 
     def _deposited(self, _entry: Entry, fact: Deposited) -> None:
         self.deposits[fact.buyer_id] = self.deposits.get(fact.buyer_id, 0) + fact.amount
@@ -678,6 +719,8 @@ _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     Reopened: State._reopened,  # type: ignore[dict-item]
     Paused: State._paused,  # type: ignore[dict-item]
     Resumed: State._resumed,  # type: ignore[dict-item]
+    Overridden: State._overridden,  # type: ignore[dict-item]
+    Restored: State._restored,  # type: ignore[dict-item]
     GuardTripped: State._guard_tripped,  # type: ignore[dict-item]
     GuardProbing: State._guard_probing,  # type: ignore[dict-item]
     GuardRecovered: State._guard_recovered,  # type: ignore[dict-item]

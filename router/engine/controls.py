@@ -7,11 +7,13 @@ from typing import Literal
 from msgspec import structs
 
 from router.core.live import Live
+from router.core.overrides import in_force
 from router.core.rules.standing import balance
 from router.engine.engine import Engine
 from router.engine.slices import Slices
 from router.engine.views import Refused, ReloadResult
-from router.model.facts import Deposited, Paused, Received, Reopened, Reserved, Resumed, Settled
+from router.model.facts import Deposited, Overridden, Paused, Received, Reopened, Reserved, Restored, Resumed, Settled
+from router.terms.book import CapPlan
 from router.terms.candidate import Candidate
 from router.terms.checks.certified import judge_certified
 from router.terms.compile import compiling
@@ -31,18 +33,60 @@ class Controls:
         self._read_terms = read_terms
         self.changing = asyncio.Lock()  # held by whoever puts other terms in force
 
-    async def pause(self, subject: Subject, id_: str, *, reason: str, by: str, until_ns: int | None = None) -> None:
-        """No new leads for a contract, buyer or source, until then or until resumed. Raises Refused(404)."""
-        self._known(subject, id_)
-        await self._engine.write([Paused(subject=subject, id=id_, reason=reason, by=by, until_ns=until_ns)])
+    async def pause(
+        self, subject: Subject, id_: str, *, reason: str, by: str, until_ns: int | None = None, ramp_ns: int = 0
+    ) -> None:
+        """No new leads for a contract, buyer or source, until then or until resumed. Raises Refused(404).
 
-    async def resume(self, subject: Subject, id_: str, *, by: str) -> bool:
-        """Take a pause back; False when there was none. Raises Refused(404)."""
+        When it ends by itself, contracts come back over `ramp_ns`.
+        """
+        self._known(subject, id_)
+        await self._engine.write(
+            [
+                Paused(
+                    subject=subject,
+                    id=id_,
+                    reason=reason,
+                    by=by,
+                    until_ns=until_ns,
+                    ramp_ns=ramp_ns,
+                    contracts=self._contracts_of(subject, id_),
+                )
+            ]
+        )
+
+    async def resume(self, subject: Subject, id_: str, *, by: str, ramp_ns: int = 0) -> bool:
+        """Take a pause back; False when there was none. Contracts come back over `ramp_ns`. Raises Refused(404)."""
         self._known(subject, id_)
         if f"{subject}:{id_}" not in self._engine.state.paused:
             return False
-        await self._engine.write([Resumed(subject=subject, id=id_, by=by)])
+        contracts = self._contracts_of(subject, id_)
+        await self._engine.write([Resumed(subject=subject, id=id_, by=by, ramp_ns=ramp_ns, contracts=contracts)])
         return True
+
+    def caps_of(self, subject: Subject, id_: str) -> list[CapPlan]:
+        """A contract's own caps, or a buyer's over all of its contracts. Raises Refused(404)."""
+        self._known(subject, id_)
+        plans, owner = self._engine.book.contracts.values(), f"{subject}:{id_}"
+        plan = next((plan for plan in plans if owner in (plan.owner, plan.buyer_owner)), None)
+        return [cap for cap in plan.caps if cap.owner == owner] if plan is not None else []
+
+    async def override(self, fact: Overridden) -> None:
+        """Other limits for a while, instead of all that was set before; from `until_ns` on the terms hold again."""
+        await self._engine.write([fact])
+
+    async def restore(self, subject: Literal["contract", "buyer"], id_: str, *, by: str) -> bool:
+        """Take an override back before it is over; False when there was none. Raises Refused(404)."""
+        self._known(subject, id_)
+        if in_force(self._engine.state.overrides, f"{subject}:{id_}", self._engine.now_ns()) is None:
+            return False
+        await self._engine.write([Restored(subject=subject, id=id_, by=by)])
+        return True
+
+    def _contracts_of(self, subject: Subject, id_: str) -> tuple[str, ...]:
+        """A buyer's, for the facts about it: the fold knows no terms."""
+        part = self._engine.book.parts.get(id_) if subject == "buyer" else None
+        return tuple(plan.id for plan in part.plans) if part is not None else ()
 
     async def deposit(self, buyer_id: str, amount: int, reference: str, *, by: str) -> int:
         """Put money into a buyer's wallet; the new balance, minor units.

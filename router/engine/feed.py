@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from router.alerts import Alert
+from router.core.overrides import limits_of
 from router.core.state import Held
 from router.model.facts import (
     AnyFact,
@@ -23,14 +24,16 @@ from router.model.facts import (
     GuardProbing,
     GuardRecovered,
     GuardTripped,
+    Overridden,
     Paused,
     Reserved,
+    Restored,
     Resumed,
     Settled,
     TermsLoaded,
 )
 from router.model.money import format_money
-from router.model.times import format_instant
+from router.model.times import format_duration, format_instant
 
 RECENT_EVENTS_MAX: Final = 1_000
 QUEUED_EVENTS_MAX: Final = 1_000
@@ -276,10 +279,30 @@ def _guard(fact: GuardFact, step: str) -> dict[str, Any]:
 
 def _paused(fact: Paused, _: object) -> dict[str, Any]:
     until = None if fact.until_ns is None else format_instant(fact.until_ns)
-    return {"subject": f"{fact.subject}:{fact.id}", "reason": fact.reason, "by": fact.by, "until": until}
+    subject = f"{fact.subject}:{fact.id}"
+    return {"subject": subject, "reason": fact.reason, "by": fact.by, "until": until, "ramp": _ramp(fact)}
 
 
 def _resumed(fact: Resumed, _: object) -> dict[str, Any]:
+    return {"subject": f"{fact.subject}:{fact.id}", "by": fact.by, "ramp": _ramp(fact)}
+
+
+def _ramp(fact: Paused | Resumed) -> str | None:
+    return format_duration(fact.ramp_ns) if fact.ramp_ns else None
+
+
+def _overridden(fact: Overridden, _: object) -> dict[str, Any]:
+    return {
+        "subject": f"{fact.subject}:{fact.id}",
+        "reason": fact.reason,
+        "by": fact.by,
+        "until": format_instant(fact.until_ns),
+        "caps": limits_of(fact.caps, fact.spends),
+        "guards": "off" if fact.guards_off else "on",
+    }
+
+
+def _restored(fact: Restored, _: object) -> dict[str, Any]:
     return {"subject": f"{fact.subject}:{fact.id}", "by": fact.by}
 
 
@@ -317,6 +340,8 @@ _NAMES: Final[dict[type, str]] = {
     GuardRecovered: "guard",
     Paused: "paused",
     Resumed: "resumed",
+    Overridden: "overridden",
+    Restored: "restored",
     Certified: "certified",
     TermsLoaded: "terms",
     AlertTold: "alert",
@@ -330,6 +355,8 @@ _DATA: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {
     GuardRecovered: _recovered,
     Paused: _paused,
     Resumed: _resumed,
+    Overridden: _overridden,
+    Restored: _restored,
     Certified: _certified,
     TermsLoaded: _terms,
     AlertTold: _alert,

@@ -31,9 +31,11 @@ from router.model.facts import (
     Entry,
     GuardFact,
     Idempotency,
+    Overridden,
     Paused,
     Reopened,
     Reserved,
+    Restored,
     Resumed,
     Settled,
     TermsLoaded,
@@ -167,7 +169,7 @@ class Journal:
         elif held is not None and isinstance(fact, Settled):
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
             self.on_settled(held, fact)
-        elif isinstance(fact, (Paused, Resumed)):
+        elif isinstance(fact, (Paused, Resumed, Overridden, Restored)):
             self.live.told(fact, fact.id, fact.id, 0)
         elif isinstance(fact, (Deposited, Certified)):
             self.live.told(fact, "", fact.buyer_id, 0)

@@ -6,9 +6,11 @@ from router.clock import Clock
 from router.core.bidding import stand_ins
 from router.core.calendar import calendar_window
 from router.core.decide import choose
+from router.core.easing import share_ppm
 from router.core.explain import allowances, as_json, as_recorded, explain, stopped
 from router.core.guards import BREAKER_PLAN, Reading, read, stage, wanted
 from router.core.index import Board
+from router.core.overrides import caps_now, of_contract
 from router.core.rules.standing import (
     Moment,
     balance,
@@ -274,12 +276,17 @@ class Proof:
             "status": plan.terms.status,
             "paused": bool(lifted) or "paused" in (plan.terms.status, plan.buyer.status),
             "pauses": lifted,
+            "resuming": self._resuming(plan, moment),
+            "overrides": self._overrides(plan, moment),
             "eligible_now": not refusals,
             "refusals": refusals,
             "tier": plan.tier.name,
             "price": format_money(plan.price),
             "priority": plan.terms.priority,
-            "caps": [self._cap(plan, cap, list(held.get(cap.owner, {}).values())) for cap in plan.caps],
+            "caps": [
+                self._cap(plan, cap, list(held.get(cap.owner, {}).values()))
+                for cap in caps_now(state.overrides, plan, moment.at_ns)
+            ],
             "balance": None if (left := balance(plan.buyer, state)) is None else format_money(left),
             "ramp": self._ramp(plan),
             "guards": [self._guard(plan, guard, moment) for guard in plan.guards],
@@ -289,6 +296,29 @@ class Proof:
             "rotation": self._rotation(plan),
             "endpoint": self._endpoint(plan),
         }
+
+    def _resuming(self, plan: ContractPlan, moment: Moment) -> dict[str, Any] | None:
+        """The share of leads a contract gets on its way back from a pause."""
+        easing = self._engine.state.easing.get(plan.id)
+        step = None if easing is None else easing.step(moment.at_ns)
+        if easing is None or step is None:
+            return None
+        until = format_instant(easing.until_ns)
+        return {"share": share_ppm(step) / 1_000_000, "until": until, "by": easing.by, "leads": easing.turns}
+
+    def _overrides(self, plan: ContractPlan, moment: Moment) -> list[dict[str, Any]]:
+        """What somebody set for a while in the place of the contract's terms or its buyer's."""
+        return [
+            {
+                "subject": owner,
+                "reason": one.reason,
+                "by": one.by,
+                "until": format_instant(one.until_ns),
+                "caps": one.limits(),
+                "guards": "off" if one.guards_off else "on",
+            }
+            for owner, one in of_contract(self._engine.state.overrides, plan, moment.at_ns)
+        ]
 
     def _cap(self, plan: ContractPlan, cap: CapPlan, owned: list[Held]) -> dict[str, Any]:
         state, moment = self._engine.state, self._engine.moment()

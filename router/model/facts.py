@@ -205,19 +205,51 @@ class Reopened(Fact, frozen=True, kw_only=True, tag=True):
 
 
 class Paused(Fact, frozen=True, kw_only=True, tag=True):
-    """Somebody (or a built-in rule) paused a contract, buyer or source. `until_ns` wall clock, none: until resumed."""
+    """Somebody (or a built-in rule) paused a contract, buyer or source. `until_ns` wall clock, none: until resumed.
+
+    When it ends by itself, its contracts (`contracts` are those of a buyer) come back over `ramp_ns`.
+    """
 
     subject: Literal["contract", "buyer", "source"]
     id: str
     reason: str
     by: str
     until_ns: int | None = None
+    ramp_ns: int = 0
+    contracts: tuple[str, ...] = ()
 
 
 class Resumed(Fact, frozen=True, kw_only=True, tag=True):
-    """The pause was taken back."""
+    """The pause was taken back. The contracts (`contracts` are those of a buyer) come back over `ramp_ns`."""
 
     subject: Literal["contract", "buyer", "source"]
+    id: str
+    by: str
+    ramp_ns: int = 0
+    contracts: tuple[str, ...] = ()
+
+
+class Overridden(Fact, frozen=True, kw_only=True, tag=True):
+    """Somebody set other limits for a while, instead of all that was set before. `until_ns` wall clock.
+
+    `caps` maps a cap's id to its limit of leads, `spends` to one of minor units. With `guards_off` guards turn nobody
+    away.
+    """
+
+    subject: Literal["contract", "buyer"]
+    id: str
+    reason: str
+    by: str
+    until_ns: int
+    caps: dict[str, int] = {}
+    spends: dict[str, int] = {}
+    guards_off: bool = False
+
+
+class Restored(Fact, frozen=True, kw_only=True, tag=True):
+    """The terms hold again as they stand: what was set for a while was taken back."""
+
+    subject: Literal["contract", "buyer"]
     id: str
     by: str
 
@@ -312,6 +344,8 @@ AnyFact = (
     | Reopened
     | Paused
     | Resumed
+    | Overridden
+    | Restored
     | GuardTripped
     | GuardProbing
     | GuardRecovered

@@ -36,6 +36,7 @@ from router.web.findings import as_errors, difference_json, findings
 from router.web.intake import Intake, Nothing, lead_answer
 from router.web.leads import search_email, search_phone
 from router.web.listener import Handler
+from router.web.overrides import Overriding
 from router.web.problems import Problem
 from router.web.reports import Reports
 from router.web.routes import LEAD_TYPES
@@ -81,6 +82,7 @@ class Admin:
         self._metrics = behind.metrics
         self._reports = behind.reports
         self._buyers = Buyers(behind.placing, behind.certifier)
+        self._overriding = Overriding(behind.engine, behind.controls)
         self._intake = intake
         self._openapi = openapi
 
@@ -89,6 +91,7 @@ class Admin:
         return {
             **self._intake.handlers(),
             **self._buyers.handlers(),
+            **self._overriding.handlers(),
             "get_lead": self.get_lead,
             "dashboard": self.dashboard,
             "docs": self.docs,

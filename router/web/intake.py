@@ -24,7 +24,7 @@ from router.model.facts import Idempotency
 from router.model.lead import Lead
 from router.model.money import format_money
 from router.model.sizes import parse_size
-from router.model.times import NS_DAY, NS_S, parse_instant
+from router.model.times import NS_DAY, NS_S
 from router.terms.book import ContractPlan
 from router.terms.schema import Source
 from router.web import idempotency
@@ -32,6 +32,7 @@ from router.web.auth import Who
 from router.web.batch import answer_batch
 from router.web.deliveries import own_deliveries
 from router.web.exchange import Exchange, bytes_answer, instant_of, json_answer, read_body, read_small, require_type
+from router.web.instants import future_ns, ramp_ns
 from router.web.leads import LeadReader
 from router.web.listener import Handler
 from router.web.problems import Problem
@@ -182,10 +183,17 @@ def _reused() -> Problem:
 
 
 class Pause(Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `:pause`."""
+    """Body of `:pause`. `ramp`: over how long leads come back when `until` is over."""
 
     reason: str = ""
     until: str | None = None
+    ramp: str | None = None
+
+
+class Resume(Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `:resume`. `ramp`: over how long leads come back."""
+
+    ramp: str | None = None
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -295,18 +303,26 @@ class Intake:
         """Pause what the path names, on behalf of whoever asks."""
         self._may_pause(subject, ask)
         body = await read_small(ask.request, Pause, required=False)
-        until_ns = _until_ns(body, self._engine.now_ns())
+        until_ns = None if body.until is None else future_ns(body.until, "until", self._engine.now_ns())
+        over_ns = _ramp_ns(subject, body.ramp)
+        if over_ns and until_ns is None:
+            raise _no_ramp("needs an `until` after which leads come back; else give it to `:resume`")
         reason = body.reason.strip()[:REASON_LENGTH_MAX] or "paused by hand"
-        await self._controls.pause(subject, ask.id, reason=reason, until_ns=until_ns, by=ask.principal.by)
-        return json_answer({f"{subject}_id": ask.id, "paused": True, "reason": reason, "until": body.until})
+        await self._controls.pause(
+            subject, ask.id, reason=reason, until_ns=until_ns, ramp_ns=over_ns, by=ask.principal.by
+        )
+        answer = {f"{subject}_id": ask.id, "paused": True, "reason": reason, "until": body.until}
+        return json_answer(answer | ({"ramp": body.ramp} if over_ns else {}))
 
     async def resume(self, subject: Subject, ask: Exchange) -> web.StreamResponse:
         """Take back a pause, on behalf of whoever asks."""
         self._may_pause(subject, ask)
-        await read_small(ask.request, Nothing, required=False)
+        body = await read_small(ask.request, Resume, required=False)
         self._may_resume(subject, ask)
-        resumed = await self._controls.resume(subject, ask.id, by=ask.principal.by)
-        return json_answer({f"{subject}_id": ask.id, "paused": False, "resumed": resumed})
+        over_ns = _ramp_ns(subject, body.ramp)
+        resumed = await self._controls.resume(subject, ask.id, ramp_ns=over_ns, by=ask.principal.by)
+        answer = {f"{subject}_id": ask.id, "paused": False, "resumed": resumed}
+        return json_answer(answer | ({"ramp": body.ramp} if over_ns and resumed else {}))
 
     def _may_pause(self, subject: Subject, ask: Exchange) -> None:
         """A buyer may pause its own contracts, where its terms permit it; others it cannot see. Raises Problem."""
@@ -335,18 +351,15 @@ def _is_of(plan: ContractPlan | None, buyer_id: str) -> bool:
     return plan is not None and plan.buyer_id == buyer_id
 
 
-def _until_ns(body: Pause, now_ns: int) -> int | None:
-    if body.until is None:
-        return None
-    try:
-        until_ns = parse_instant(body.until)
-    except ValueError as error:
-        raise Problem("invalid", errors=[FieldError("until", "invalid", str(error))]) from None
-    if until_ns <= now_ns:
-        raise Problem(
-            "invalid", errors=[FieldError("until", "past", "has passed; leave it out for a pause without end")]
-        )
-    return until_ns
+def _ramp_ns(subject: Subject, text: str | None) -> int:
+    over_ns = ramp_ns(text)
+    if over_ns and subject == "source":
+        raise _no_ramp("a source sends what it has: only contracts and buyers come back a share at a time")
+    return over_ns
+
+
+def _no_ramp(why: str) -> Problem:
+    return Problem("invalid", errors=[FieldError("ramp", "invalid", why)])
 
 
 def _key(request: web.BaseRequest, source: Source) -> str | None:

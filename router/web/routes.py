@@ -83,10 +83,28 @@ def _pausing(kind: str, verb: str) -> Route:
         says=f"Stop leads: pause {whose}" if verb == "pause" else f"Take back the pause of {whose}",
         listeners=_INTAKE if own else _ADMIN,
         allowed=OPERATOR | BUYER if own else OPERATOR,
-        body="Pause" if verb == "pause" else None,
+        body="Pause" if verb == "pause" else "Resume",
         body_types=JSON_TYPES,
         body_required=False,
         answers={200: ("done", "Paused" if verb == "pause" else "Resumed")},
+        problems=_ACTING,
+    )
+
+
+def _overriding(kind: str, verb: str) -> Route:
+    """`POST /v1/contracts/{id}:override` and its likes."""
+    override = verb == "override"
+    return Route(
+        method="POST",
+        path=f"/v1/{kind}s/{{id}}:{verb}",
+        handler=f"{verb}_{kind}",
+        says=f"Set other limits for a {kind} until an instant" if override else f"Take back what was set for a {kind}",
+        listeners=_ADMIN,
+        allowed=OPERATOR,
+        body="Override" if override else None,
+        body_types=JSON_TYPES,
+        body_required=override,
+        answers={200: ("done", "Overridden" if override else "Restored")},
         problems=_ACTING,
     )
 
@@ -351,6 +369,10 @@ ROUTES: Final = (
     _pausing("buyer", "resume"),
     _pausing("source", "pause"),
     _pausing("source", "resume"),
+    _overriding("contract", "override"),
+    _overriding("contract", "restore"),
+    _overriding("buyer", "override"),
+    _overriding("buyer", "restore"),
     _report("acceptance", "How each contract's buyer answered: rates, reasons, by source"),
     _report("near-misses", "Leads that stayed unsold for one rule of a contract that covers them"),
     _report("coverage", "Who covers what, and the postal codes nobody or one buyer covers, by leads"),

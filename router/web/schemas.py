@@ -99,6 +99,21 @@ _CAP: Final = _object(
         "resets_at": MAYBE_INSTANT,
     }
 )
+_LIMITS: Final = {
+    "type": "object",
+    "additionalProperties": {"type": ["integer", "string"]},
+    "description": "a cap's id -> leads, or decimal text where it is one of spend",
+}
+_OVERRIDE: Final = _object(
+    {
+        "reason": TEXT,
+        "by": TEXT,
+        "until": INSTANT,
+        "caps": _LIMITS,
+        "guards": {"type": "string", "enum": ["on", "off"]},
+    },
+    ("reason", "by", "until", "caps", "guards"),
+)
 _GUARD: Final = _object(
     {
         "metric": TEXT,
@@ -229,6 +244,11 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "paused": BOOLEAN,
             "caps": _list(_CAP),
             "ramp": {"type": ["object", "null"]},
+            "resuming": {
+                "type": ["object", "null"],
+                "description": "on its way back from a pause: the share of leads it gets, until when, by whom",
+            },
+            "overrides": {**_list(_OVERRIDE), "description": "what somebody set for a while, its buyer's included"},
             "guards": _list(_GUARD),
             "breaker": _GUARD,
             "in_flight": INTEGER,
@@ -282,11 +302,34 @@ SCHEMAS: Final[dict[str, Schema]] = {
         },
         ("deliveries",),
     ),
-    "Pause": _object({"reason": TEXT, "until": {**INSTANT, "description": "without it: until resumed"}}),
-    "Paused": _object({"paused": BOOLEAN, "reason": TEXT, "until": MAYBE_INSTANT}, ("paused",)),
-    "Resumed": _object(
-        {"paused": BOOLEAN, "resumed": {**BOOLEAN, "description": "false: there was no pause"}}, ("paused",)
+    "Pause": _object(
+        {
+            "reason": TEXT,
+            "until": {**INSTANT, "description": "without it: until resumed"},
+            "ramp": {**TEXT, "description": "such as 30m: from `until` on leads come back over so long"},
+        }
     ),
+    "Paused": _object({"paused": BOOLEAN, "reason": TEXT, "until": MAYBE_INSTANT, "ramp": TEXT}, ("paused",)),
+    "Resume": _object({"ramp": {**TEXT, "description": "such as 30m: leads come back over so long, not at once"}}),
+    "Resumed": _object(
+        {
+            "paused": BOOLEAN,
+            "resumed": {**BOOLEAN, "description": "false: there was no pause"},
+            "ramp": TEXT,
+        },
+        ("paused",),
+    ),
+    "Override": _object(
+        {
+            "reason": TEXT,
+            "until": {**INSTANT, "description": "from then on the terms hold as they stand"},
+            "caps": _LIMITS,
+            "guards": {"type": "string", "enum": ["on", "off"], "description": "off: guards turn nobody away"},
+        },
+        ("reason", "until"),
+    ),
+    "Overridden": _OVERRIDE,
+    "Restored": _object({"restored": {**BOOLEAN, "description": "false: nothing was set"}}, ("restored",)),
     "Resolve": _object({"outcome": {"type": "string", "enum": ["accepted", "rejected"]}}, ("outcome",)),
     "Resolved": _object({"delivery_id": TEXT, "outcome": TEXT}, ("delivery_id", "outcome")),
     "Deposit": _object(
@@ -309,6 +352,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "ledger": {"type": "object"},
             "alerts": {**COUNTS, "description": "open ones by kind"},
             "paused": _list({"type": "object"}),
+            "overridden": _list({"type": "object"}),
             "book": COUNTS,
         },
         ("ready", "reasons", "terms", "now", "since_start"),

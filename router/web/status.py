@@ -84,6 +84,12 @@ def stats(engine: Engine, watch: Watch, metrics: Metrics) -> dict[str, Any]:
                 "until": format_instant(pause.until_ns) if pause.until_ns else None,
             }
             for subject, pause in sorted(engine.state.paused.items())
+            if pause.until_ns is None or pause.until_ns > engine.now_ns()
+        ],
+        "overridden": [
+            {"subject": subject, "reason": one.reason, "by": one.by, "until": format_instant(one.until_ns)}
+            for subject, one in sorted(engine.state.overrides.items())
+            if one.until_ns > engine.now_ns()
         ],
         "book": {
             "contracts": len(engine.book.contracts),

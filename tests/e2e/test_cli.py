@@ -12,7 +12,7 @@ import pytest
 from msgspec import Struct
 
 from router.cli import main
-from router.cli.exits import CONFIG, DISK, DONE, NO
+from router.cli.exits import CONFIG, DISK, DONE, NO, USAGE
 from router.demo.crew import DaemonProcess
 from router.demo.farm import Farm
 from router.demo.sample import sample_config
@@ -215,6 +215,29 @@ def test_contracts_pause_and_resume(house: House, tmp_path: Path, capsys: Screen
     assert house.operate("resume", "sunpath-southwest") == DONE
     assert house.operate("contracts", "sunpath-southwest", "--json") == DONE
     assert json.loads(capsys.readouterr().out.partition("\n")[2])["paused"] is False
+
+
+def test_overrides_and_ramps(house: House, tmp_path: Path, capsys: Screen) -> None:
+    """Set for two hours and taken back; a resume that ramps; each shows in the line of the contract."""
+    assert house.operate("contracts", "sunpath-southwest", "--json") == DONE
+    cap = json.loads(capsys.readouterr().out)["caps"][0]
+    given = f"{cap['id']}={cap['limit']}"
+    assert house.operate("override", "sunpath-southwest", "--cap", given, "--for", "2h", "--reason", "a push") == DONE
+    assert f"cap {cap['id']} is {cap['limit']}" in capsys.readouterr().out
+    assert house.operate("contracts") == DONE
+    assert "overridden by operator:" in capsys.readouterr().out
+    assert house.operate("restore", "sunpath-southwest") == DONE
+    assert house.operate("restore", "sunpath-southwest") == DONE
+    assert "was not overridden" in capsys.readouterr().out
+    assert house.operate("override", "sunpath-southwest", "--cap", "daily", "--for", "2h", "--reason", "r") == USAGE
+    assert house.operate("override", "sunpath-southwest", "--cap", "no=1", "--for", "2h", "--reason", "r") == NO
+    assert "caps.no" in capsys.readouterr().err
+    assert house.operate("pause", "sunpath-southwest", "--for", "2h", "--ramp", "1h") == DONE
+    assert house.operate("resume", "sunpath-southwest", "--ramp", "1h") == DONE
+    assert house.operate("contracts") == DONE
+    assert "back from its pause, 10% of leads" in capsys.readouterr().out
+    assert house.operate("pause", "sunpath-southwest") == DONE
+    assert house.operate("resume", "sunpath-southwest") == DONE
 
 
 def test_pausing_a_source_and_a_buyer(house: House, tmp_path: Path, capsys: Screen) -> None:

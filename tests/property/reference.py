@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from router.model.lead import Lead
+from router.terms.checks.caps import cap_id
 from router.terms.schema import Buyer, Cap, Contract, Schedule, Terms, Tier
 
 S = 1_000_000_000
@@ -63,6 +64,7 @@ class Reference:
     terms: Terms
     sales: list[Sale] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
+    overrides: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)  # owner -> until, limits
     paused: dict[str, int | None] = field(default_factory=dict)  # "contract:ID" -> until
     deposits: dict[str, int] = field(default_factory=dict)
     answers: list[tuple[str, str]] = field(default_factory=list)  # (contract, outcome), in order
@@ -221,8 +223,9 @@ class Reference:
         found: list[str] = []
         for whose, caps in (("contract", one.caps), ("buyer", buyer.caps)):
             for cap in caps:
-                more, limit = (1, cap.limit) if cap.limit is not None else (self.price(one, mode), int(cap.spend or 0))
-                found += ["cap_reached"] * (self.used(buyer, one, cap, whose) + more > limit)
+                more = 1 if cap.limit is not None else self.price(one, mode)
+                owner = f"{whose}:{one.id if whose == 'contract' else buyer.id}"
+                found += ["cap_reached"] * (self.used(buyer, one, cap, whose) + more > self.limit(owner, cap))
         today = [
             sale
             for sale in self._standing("contract", one.id)
@@ -232,7 +235,7 @@ class Reference:
         found += ["ramp_reached"] * (ramp is not None and len(today) + 1 > ramp)
         if one.pacing == "even":
             daily = [cap for cap in one.caps if cap.per == "day" and cap.window == "calendar"]
-            days = [cap.limit for cap in daily if cap.limit is not None]
+            days = [self.limit(f"contract:{one.id}", cap) for cap in daily if cap.limit is not None]
             limits = [*days, *([] if ramp is None else [ramp])]
             if limits:
                 minutes = open_minutes(one.schedule, day_of(self.now, self.zone(buyer)), self.zone(buyer))
@@ -242,6 +245,13 @@ class Reference:
         found += ["rate_limited"] * self._rate_limited(one)
         flying = [sale for sale in self.sales if sale.buyer == buyer.id and sale.outcome is None and not sale.lead.test]
         return found + ["concurrency_limited"] * (len(flying) >= buyer.max_in_flight)
+
+    def limit(self, owner: str, cap: Cap) -> int:
+        """What a cap's limit is now: what somebody set for a while, else what the terms say."""
+        until_ns, limits = self.overrides.get(owner, (0, {}))
+        if self.now < until_ns and cap_id(cap) in limits:
+            return limits[cap_id(cap)]
+        return cap.limit if cap.limit is not None else int(cap.spend or 0)
 
     def ramp_limit(self, buyer: Buyer, one: Contract) -> int | None:
         """The ramp's limit of today: a step for each `every` days whose acceptance did not fall below the bound."""

@@ -19,7 +19,7 @@ from router.core.rules.static import covers
 from router.core.state import State
 from router.core.usage import Usage
 from router.model.codes import RULES
-from router.model.facts import Deposited, Paused, Resumed
+from router.model.facts import Deposited, Overridden, Paused, Restored, Resumed
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.revive import revive, written
@@ -174,6 +174,31 @@ class RoutingMachine(RuleBasedStateMachine):
             world.note(Paused(subject=subject, id=name, reason="test", by="operator:test", until_ns=end))
         else:
             world.note(Resumed(subject=subject, id=name, by="operator:test"))
+
+    @rule(which=st.integers(0, 100), buyer=st.booleans(), limit=st.sampled_from([None, 0, 1, 3, 4000]))
+    def somebody_sets_limits_for_a_while(self, which: int, buyer: bool, limit: int | None) -> None:
+        """All caps of a contract or a buyer, higher or lower; or takes that back."""
+        world = self.world
+        plans = list(world.book.contracts.values())
+        plan = plans[which % len(plans)]
+        subject: Any = "buyer" if buyer else "contract"
+        name = plan.buyer_id if buyer else plan.id
+        if limit is None:
+            world.note(Restored(subject=subject, id=name, by="operator:test"))
+            return
+        self.edited = True
+        own = [cap for cap in plan.caps if cap.owner == f"{subject}:{name}"]
+        world.note(
+            Overridden(
+                subject=subject,
+                id=name,
+                reason="test",
+                by="operator:test",
+                until_ns=world.now_ns + STEPS[3],
+                caps={cap.id: limit for cap in own if cap.spend is None},
+                spends={cap.id: limit for cap in own if cap.spend is not None},
+            )
+        )
 
     @rule(which=st.integers(0, 100))
     def a_buyer_pays(self, which: int) -> None:

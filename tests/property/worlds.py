@@ -24,9 +24,11 @@ from router.model.facts import (
     Decided,
     Deposited,
     Ended,
+    Overridden,
     Paused,
     Received,
     Reserved,
+    Restored,
     Resumed,
     Settled,
     Words,
@@ -302,6 +304,11 @@ class World:
             self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight.get(fact.buyer_id, 0))
         elif held is not None:
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
+        elif isinstance(fact, (Overridden, Restored)):
+            self.live.told(fact, fact.id, fact.id, 0)
+            limits = {**fact.caps, **fact.spends} if isinstance(fact, Overridden) else {}
+            until_ns = fact.until_ns if isinstance(fact, Overridden) else 0
+            self.reference.overrides[f"{fact.subject}:{fact.id}"] = (until_ns, limits)
         elif isinstance(fact, Paused):
             self.live.told(fact, fact.id, fact.id, 0)
             self.reference.paused[f"{fact.subject}:{fact.id}"] = fact.until_ns

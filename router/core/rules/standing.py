@@ -22,6 +22,7 @@ from router.core.calendar import (
     when_elapsed,
 )
 from router.core.guards import BREAKER_PLAN, all_guards, is_probed_out, seen, stage, wanted
+from router.core.overrides import caps_now, day_limit_now, ends_ns, guards_hold, note
 from router.core.rules.finding import Finding
 from router.core.state import Answers, State
 from router.core.usage import Usage
@@ -128,9 +129,10 @@ def schedule_rule(plan: ContractPlan, _state: State, moment: Moment, _price: int
 def guard_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
     """`guard_paused`, `endpoint_unhealthy`: a guard or the breaker tripped, or waits for its probes to be answered."""
     phases = state.guards.get(plan.id)
+    hold = phases and guards_hold(state.overrides, plan, moment.at_ns)
     for guard in all_guards(plan) if phases else ():
         phase = phases.get(guard.key) if phases else None
-        if phase is None or guard.action == "warn":
+        if phase is None or guard.action == "warn" or not (hold or guard is BREAKER_PLAN):
             continue
         at = stage(guard, phase, moment.steady_ns)
         if guard is BREAKER_PLAN:
@@ -188,16 +190,17 @@ def cap_used(cap: CapPlan, usage: Usage, window: Window) -> int:
 
 def caps_rule(plan: ContractPlan, state: State, moment: Moment, price: int) -> Iterator[Finding]:
     """`cap_reached` for every cap, the buyer's included, that has no room for one more lead at this price."""
-    for cap in plan.caps:
+    for cap in caps_now(state.overrides, plan, moment.at_ns):
         usage = state.usage.get(cap.owner, _NOTHING)
         window = cap_window(cap, plan, moment)
         used = cap_used(cap, usage, window)
         if cap.limit is not None:
             if used + 1 > cap.limit:
                 excess = used - cap.limit
-                yield _cap_finding(cap, window, usage, f"at most {cap.limit} leads", str(used), excess)
+                wanted = f"at most {cap.limit} leads" + note(state.overrides, cap, moment.at_ns)
+                yield _cap_finding(cap, window, usage, wanted, str(used), excess)
         elif cap.spend is not None and used + price > cap.spend:
-            wanted = f"at most {format_money(cap.spend)}"
+            wanted = f"at most {format_money(cap.spend)}" + note(state.overrides, cap, moment.at_ns)
             yield _cap_finding(cap, window, usage, wanted, f"{format_money(used)} and {format_money(price)} more", 0)
 
 
@@ -256,7 +259,8 @@ def day_limit(plan: ContractPlan, state: State, moment: Moment) -> int | None:
     ramped = None
     if plan.ramp is not None:
         ramped = ramp_limit(plan, plan.ramp, state.answers.get(plan.id, _NO_ANSWERS), moment)
-    return min((limit for limit in (plan.day_limit, ramped) if limit is not None), default=None)
+    capped = day_limit_now(state.overrides, plan, moment.at_ns)
+    return min((limit for limit in (capped, ramped) if limit is not None), default=None)
 
 
 def pacing_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
@@ -303,10 +307,12 @@ def concurrency_rule(plan: ContractPlan, state: State, _moment: Moment, _price: 
 def open_until(plan: ContractPlan, state: State, moment: Moment) -> int:
     """Until when no rule that lets the contract pass now surely refuses it, if no event happens.
 
-    Time alone closes the hours and begins a day of which pacing has granted nothing yet; and after the wall clock
-    stepped back it comes to what was sold before in its future.
+    Time alone closes the hours, ends an override and begins a day of which pacing has granted nothing yet; and after
+    the wall clock stepped back it comes to what was sold before in its future.
     """
     until_ns = moment.calendar.opening(plan.hours, moment.at_ns, plan.zone).until_ns
+    if (ends := ends_ns(state.overrides, plan, moment.at_ns)) is not None:
+        until_ns = min(until_ns, ends)
     if plan.terms.pacing == "even":
         until_ns = min(until_ns, moment.calendar.window("day", moment.at_ns, plan.zone).end_ns)
     for owner in (plan.owner, plan.buyer_owner):
