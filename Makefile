@@ -21,7 +21,7 @@ test: $(READY) ## every test
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 nightly: $(READY) ## the properties over ten thousand examples each, days of trouble over many seeds: hours
-	@$(BIN)/python -m pytest -n auto --dist worksteal -m nightly $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -o timeout=0 -m nightly $(ARGS)
 
 check: $(READY) ## format, lint, types, and that imports point one way
 	@$(BIN)/ruff format --check .

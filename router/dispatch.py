@@ -40,9 +40,9 @@ class Job(Struct, kw_only=True):
     plan: ContractPlan
     delivery_id: str
     price: int
-    deadline_ns: int  # wall clock: no attempt starts at or after it
-    answer_by_ns: int | None = None  # wall clock: what comes later is late
-    retry_until_ns: int | None = None  # wall clock: from then on the terms do not let the lead be sent
+    deadline_ns: int  # steady clock, as the next two: no attempt starts at or after it
+    answer_by_ns: int | None = None  # what comes later is late
+    retry_until_ns: int | None = None  # from then on the terms do not let the lead be sent
     attempts: int = 0
     doubted: bool = False
     renewed: bool = False
@@ -50,7 +50,10 @@ class Job(Struct, kw_only=True):
 
 
 class Finished(Struct, frozen=True, kw_only=True):
-    """The last attempt and what the delivery came to; no attempt when none could be made."""
+    """The last attempt and what the delivery came to; no attempt when none could be made.
+
+    `answered_at_ns` is of the steady clock.
+    """
 
     attempted: Attempted | None
     verdict: Verdict
@@ -92,24 +95,24 @@ async def carry(job: Job, desk: Desk) -> Finished:
         job.attempts += 1
         if job.attempts > 1:
             await desk.intend(Repeating(delivery_id=job.delivery_id, n=job.attempts))
-        sent_at_ns = desk.clock.wall_ns()
-        if sent_at_ns >= job.deadline_ns:
-            return Finished(attempted=None, verdict=known, answered_at_ns=sent_at_ns)
+        sent_at_ns, now_ns = desk.clock.wall_ns(), desk.steady_ns()
+        if now_ns >= job.deadline_ns:
+            return Finished(attempted=None, verdict=known, answered_at_ns=now_ns)
         try:
             request = render(endpoint, context, desk.secrets, now_s=sent_at_ns // NS_S, test=job.lead.test)
             if request is None:
-                return Finished(attempted=None, verdict=_NO_TEST_URL, answered_at_ns=sent_at_ns)
+                return Finished(attempted=None, verdict=_NO_TEST_URL, answered_at_ns=now_ns)
             carried = await desk.courier.send(
                 job.plan.buyer_id,
                 endpoint,
                 request,
                 desk.secrets,
-                within_ns=min(endpoint.timeout_ns, job.deadline_ns - sent_at_ns),
+                within_ns=min(endpoint.timeout_ns, job.deadline_ns - now_ns),
             )
         except SecretUnusableError as error:
-            return _unprovable(job, error, sent_at_ns)
-        now_ns = desk.clock.wall_ns()
-        verdict = _judged(job, carried, desk.secrets, now_ns)
+            return _unprovable(job, error, now_ns)
+        now_ns = desk.steady_ns()
+        verdict = _judged(job, carried, desk.secrets, desk.clock.wall_ns())
         step = next_step(
             verdict,
             attempt=job.attempts,
@@ -122,7 +125,7 @@ async def carry(job: Job, desk: Desk) -> Finished:
             retry_until_ns=job.retry_until_ns,
         )
         late = job.answer_by_ns is not None and now_ns > job.answer_by_ns
-        attempted = _attempted(job, request, sent_at_ns, carried.answer, verdict, late=late, steady_ns=desk.steady_ns())
+        attempted = _attempted(job, request, sent_at_ns, carried.answer, verdict, late=late, steady_ns=now_ns)
         job.doubted = job.doubted or verdict.outcome == "in_doubt"
         if not isinstance(step, Repeat):
             return Finished(attempted=attempted, verdict=step.verdict, answered_at_ns=now_ns)

@@ -98,7 +98,7 @@ def choose(
             for code, refused in board.ageing(lead, moment.at_ns, released_at_ns):
                 _first_said(blocked, code, left & refused)
         if rare & board.deduped and not lead.test:
-            twice = _duplicates(board, state, lead, left & board.deduped, moment.at_ns)
+            twice = _duplicates(board, state, lead, left & board.deduped, moment)
             for rank in bits(_first_said(blocked, "duplicate", sum(1 << rank for rank in twice))):
                 _tell(board, rank, twice[rank], details)
         if bids is not None and left & board.pinged:
@@ -166,11 +166,11 @@ def _first_said(blocked: dict[str, int], code: str, refused: int) -> int:
     return refused
 
 
-def _duplicates(board: Board, state: State, lead: Lead, asked: int, at_ns: int) -> dict[int, Finding]:
+def _duplicates(board: Board, state: State, lead: Lead, asked: int, moment: Moment) -> dict[int, Finding]:
     kin = kin_of(state, lead)
     if not kin:
         return {}
-    asked_of = ((rank, next(dedup_rule(board.plans[rank], lead, kin, at_ns), None)) for rank in bits(asked))
+    asked_of = ((rank, next(dedup_rule(board.plans[rank], lead, kin, moment), None)) for rank in bits(asked))
     return {rank: finding for rank, finding in asked_of if finding is not None}
 
 
@@ -304,7 +304,9 @@ def _turns_of(board: Board, members: int, picked: list[int]) -> Iterator[Turn]:
 # -- facts ---------------------------------------------------------------------------------------
 
 
-def decided_fact(choice: Choice, standings: Standings, lead: Lead, by: str | None = None) -> Decided:
+def decided_fact(
+    choice: Choice, standings: Standings, lead: Lead, by: str | None = None, steady_ns: int = 0
+) -> Decided:
     """The decision as a durable fact: masks over the board, and in words what standing rules said since the last one.
 
     The caller puts it into the ledger: what is said once is not said again until it changes.
@@ -327,6 +329,7 @@ def decided_fact(choice: Choice, standings: Standings, lead: Lead, by: str | Non
         turns=choice.turns,
         throttled=choice.throttled,
         by=by,
+        steady_ns=steady_ns,
     )
 
 
@@ -419,7 +422,7 @@ def recheck(
             return None
     elif standings.blocking(left, state, moment):
         return None
-    if left & board.deduped and not lead.test and _duplicates(board, state, lead, left, moment.at_ns):
+    if left & board.deduped and not lead.test and _duplicates(board, state, lead, left, moment):
         return None
     if contract_id in state.throttled and contract_id not in throttled and not lead.test:
         return None if throttles(board.plans[rank], state, moment) else rank

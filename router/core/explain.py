@@ -82,7 +82,7 @@ def every_refusal(
         *age_rule(plan, lead, moment.at_ns, released_at_ns),
         *schedule_rule(plan, state, moment, price),
         *guard_rule(plan, state, moment, price),
-        *(() if lead.test else dedup_rule(plan, lead, kin, moment.at_ns)),
+        *(() if lead.test else dedup_rule(plan, lead, kin, moment)),
         *(_priced(book, plan, lead, mode) if bid is None else bid_rule(book, plan, lead, bid, mode)),
         *wallet_rule(plan, state, moment, price),
         *caps_rule(plan, state, moment, price),

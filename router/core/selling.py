@@ -29,15 +29,18 @@ class End(NamedTuple):
 
 
 def next_move(
-    lead: OpenLead, sell: Sell, *, at_ns: int, deadline_ns: int, exhausted: bool = False, too_old: bool = False
+    lead: OpenLead, sell: Sell, *, now_ns: int, deadline_ns: int, exhausted: bool = False, too_old: bool = False
 ) -> Offer | Wait | End:
-    """What to do now. `exhausted`: nobody in the ranking who may have it is left; `too_old`: past its `max_age`."""
+    """What to do now. `exhausted`: nobody in the ranking who may have it is left; `too_old`: past its `max_age`.
+
+    Both instants are of the steady clock.
+    """
     outcomes = list(lead.deliveries.values())
     in_flight = outcomes.count(None)
     doubts = outcomes.count("in_doubt")
     most, at_once = copies_of(sell, lead.mode)
     room = min(most - lead.copies - in_flight - doubts, at_once - in_flight)
-    late = at_ns >= deadline_ns
+    late = now_ns >= deadline_ns
     if room > 0 and not exhausted and not late and not too_old:
         return Offer(room)
     if in_flight:

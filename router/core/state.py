@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from router.core.bucket import Bucket
 from router.core.easing import Easing
 from router.core.outcomes import ACCEPTED, BREAKER, DECLINED, DOUBTFUL, UNMEASURED, Outcomes, Phase, Probe, bits_of
 from router.core.overrides import Override
@@ -54,6 +55,8 @@ KEYS_KEPT_NS: Final = 7 * NS_DAY
 RECENT_ANSWERS: Final = 100
 RECENT_OUTCOMES: Final = 20
 _DAYS_KEPT: Final = 400
+#: How many memories past their time go with each new one: more than come, so that they do not pile up.
+_FORGOTTEN_AT_ONCE: Final = 2
 #: The rule an attempt without an answer in time was classified by.
 TIMED_OUT: Final = "transport:read_timeout"
 
@@ -74,22 +77,27 @@ class Identity(Struct, frozen=True):
 
 
 class Sent(Struct):
-    """One delivery of a lead as dedup sees it."""
+    """One delivery of a lead as dedup sees it. `steady_ns`: the same instant on the clock that never steps."""
 
     contract_id: str
     buyer_id: str
     at_ns: int
     outcome: Outcome | None = None  # None while in flight
+    steady_ns: int = 0
 
 
 class Seen(Struct):
-    """One lead as dedup sees it. `marks` holds a digest for each identity field that was given."""
+    """One lead as dedup sees it. `marks` holds a digest for each identity field that was given.
+
+    `steady_ns` is `at_ns` on the clock that never steps.
+    """
 
     lead_type: str
     at_ns: int
     marks: dict[str, bytes]
     duplicate: bool = False
     sold: bool = False
+    steady_ns: int = 0
     sent: dict[str, Sent] = field(default_factory=dict)  # by delivery id
 
 
@@ -100,6 +108,7 @@ class Held(Struct):
     contract_id: str
     buyer_id: str
     at_ns: int
+    steady_ns: int
     price: int
     day: str
     rate_interval_ns: int
@@ -126,8 +135,11 @@ class OpenLead(Struct):
     mode: Literal["exclusive", "shared"] = "exclusive"
     ranking: Contracts = ()
     decided: bool = False
-    released_at_ns: int = 0  # from which deliver_within counts: receipt, or release from the queue
-    selling_from_ns: int = 0  # from which the deadline counts: the same, or when routing was taken up again
+    # Of the steady clock: receipt; from which `deliver_within` counts (receipt, or release from the queue); from which
+    # the deadline counts (the same, or when routing was taken up again).
+    received_steady_ns: int = 0
+    released_steady_ns: int = 0
+    selling_steady_ns: int = 0
     buyers: dict[str, str] = field(default_factory=dict)  # buyer -> contract it was offered through
     deliveries: dict[str, Outcome | None] = field(default_factory=dict)
     copies: int = 0
@@ -199,7 +211,7 @@ class Key(Struct):
     """A lead already taken under an Idempotency-Key or external id."""
 
     lead_id: str
-    at_ns: int
+    steady_ns: int
     body_sha256: bytes = b""
 
 
@@ -209,7 +221,7 @@ class State(Struct):
     identity: Identity
     usage: dict[str, Usage] = field(default_factory=dict)
     in_flight: dict[str, int] = field(default_factory=dict)  # buyer -> deliveries on their way to it
-    rate_tat: dict[str, int] = field(default_factory=dict)  # contract -> theoretical arrival time, steady nanoseconds
+    rates: dict[str, Bucket] = field(default_factory=dict)  # by contract
     held: dict[str, Held] = field(default_factory=dict)
     open: dict[str, OpenLead] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
@@ -247,17 +259,21 @@ class State(Struct):
             self._usage(f"source:{fact.source_id}").add(entry.at_ns, 0)
         if lead is None:  # the person was forgotten: nothing to route, nothing to compare with
             return
-        self._remember(entry, fact, lead)
+        steady_ns = fact.steady_ns or entry.at_ns
+        if fact.steady_ns > self.steady_ns:
+            self.steady_ns = fact.steady_ns
+        self._remember(entry, fact, lead, steady_ns)
         if fact.duplicate_of is None:
-            at_ns = lead.received_at_ns
-            self.open[fact.lead_id] = OpenLead(lead=lead, released_at_ns=at_ns, selling_from_ns=at_ns)
+            self.open[fact.lead_id] = OpenLead(
+                lead=lead, received_steady_ns=steady_ns, released_steady_ns=steady_ns, selling_steady_ns=steady_ns
+            )
         if fact.test:
             return
-        known = self.marks_of(lead)
-        self.seen[fact.lead_id] = Seen(fact.lead_type, entry.at_ns, known, duplicate=fact.duplicate_of is not None)
+        known, twice = self.marks_of(lead), fact.duplicate_of is not None
+        self.seen[fact.lead_id] = Seen(fact.lead_type, entry.at_ns, known, duplicate=twice, steady_ns=steady_ns)
         for mark in known.values():
             self.people.setdefault(mark, []).append(fact.lead_id)
-        self._forget_old(entry.at_ns)
+        self._forget_old(steady_ns)
 
     def _asked(self, _entry: Entry, fact: Asked) -> None:
         lead = self.open.get(fact.lead_id)
@@ -286,7 +302,7 @@ class State(Struct):
         if fact.throttled:
             self._throttled(fact.throttled)
         if fact.by == "queue":
-            lead.released_at_ns = lead.selling_from_ns = entry.at_ns
+            lead.released_steady_ns = lead.selling_steady_ns = fact.steady_ns or entry.at_ns
         for turn in fact.turns:
             self._turn(lead.lead.lead_type, turn)
 
@@ -310,6 +326,7 @@ class State(Struct):
             contract_id,
             buyer_id,
             at_ns,
+            fact.steady_ns,
             price,
             fact.day,
             fact.rate_interval_ns,
@@ -333,13 +350,15 @@ class State(Struct):
             for phase in self.guards.get(contract_id, {}).values():
                 phase.begin_probe(delivery_id)
         if fact.rate_interval_ns:
-            tat = self.rate_tat.get(contract_id, 0)
-            self.rate_tat[contract_id] = max(tat, fact.steady_ns) + fact.rate_interval_ns
+            bucket = self.rates.get(contract_id)
+            if bucket is None:
+                bucket = self.rates[contract_id] = Bucket()
+            bucket.take(delivery_id, fact.steady_ns, fact.rate_interval_ns)
         if self.rotations:
             self.held[delivery_id].counted = self._count_sold(contract_id)
         seen = self.seen.get(fact.lead_id)
         if seen is not None:
-            seen.sent[delivery_id] = Sent(contract_id, buyer_id, at_ns)
+            seen.sent[delivery_id] = Sent(contract_id, buyer_id, at_ns, steady_ns=fact.steady_ns)
 
     def _repeating(self, _entry: Entry, fact: Repeating) -> None:
         held = self.held.get(fact.delivery_id)
@@ -392,6 +411,7 @@ class State(Struct):
         if fact.outcome == "in_doubt":  # the reservation stays; but the exchange is over, and its connection free
             self._landed(held)
             held.status = "in_doubt"
+            self._spend_token(fact.delivery_id, held)
             return
         del self.held[fact.delivery_id]
         if not held.test:
@@ -430,6 +450,10 @@ class State(Struct):
         if fact.outcome in ("accepted", "rejected", "duplicate"):
             self._answered(held, fact.outcome == "accepted")
         owners = (f"contract:{held.contract_id}", f"buyer:{held.buyer_id}")
+        if held.sent or fact.outcome == "accepted":
+            self._spend_token(fact.delivery_id, held)
+        elif held.rate_interval_ns:
+            self.rates[held.contract_id].give_back(fact.delivery_id)
         if fact.outcome == "accepted":
             billed = held.price if fact.price is None else fact.price
             if billed != held.price:
@@ -438,11 +462,14 @@ class State(Struct):
             return
         for owner in owners:
             self._usage(owner).remove(held.at_ns, held.price)
-        if held.rate_interval_ns and not held.sent:
-            self.rate_tat[held.contract_id] -= held.rate_interval_ns
         for place, rotation in self.rotations.items() if held.counted else ():
             if f"{place}#{rotation.epoch}" in held.counted:
                 rotation.sold[held.contract_id] -= 1
+
+    def _spend_token(self, delivery_id: str, held: Held) -> None:
+        """A byte left, or may have left: the rate token is not given back any more."""
+        if held.rate_interval_ns and not held.test:
+            self.rates[held.contract_id].spend(delivery_id)
 
     def _answered(self, held: Held, accepted: bool) -> None:
         answers = self._answers(held.contract_id)
@@ -475,16 +502,18 @@ class State(Struct):
     def _reopened(self, entry: Entry, fact: Reopened) -> None:
         lead = self.open.get(fact.lead_id)
         if lead is None and entry.lead is not None:
+            steady_ns = (fact.steady_ns or entry.at_ns) - entry.at_ns + entry.lead.received_at_ns
             lead = self.open[fact.lead_id] = OpenLead(
                 lead=entry.lead,
-                released_at_ns=entry.lead.received_at_ns,
+                received_steady_ns=steady_ns,
+                released_steady_ns=steady_ns,
                 buyers=dict(fact.offered),
                 copies=fact.copies,
                 revenue=fact.revenue,
             )
         if lead is not None:
             lead.status = "routing"
-            lead.selling_from_ns = entry.at_ns
+            lead.selling_steady_ns = fact.steady_ns or entry.at_ns
 
     def _paused(self, entry: Entry, fact: Paused) -> None:
         self.paused[f"{fact.subject}:{fact.id}"] = Pause(fact.reason, fact.by, entry.at_ns, fact.until_ns)
@@ -632,18 +661,26 @@ class State(Struct):
         if lead.status not in ("routing", "queued") and not any(d in self.held for d in lead.deliveries):
             self.open.pop(lead_id, None)
 
-    def _remember(self, entry: Entry, fact: Received, lead: Lead) -> None:
+    def _remember(self, entry: Entry, fact: Received, lead: Lead, steady_ns: int) -> None:
         if entry.idempotency is not None:
             key = f"{fact.source_id}\0{entry.idempotency.key}"
-            self.keys[key] = Key(fact.lead_id, entry.at_ns, entry.idempotency.body_sha256)
+            self.keys[key] = Key(fact.lead_id, steady_ns, entry.idempotency.body_sha256)
         if lead.external_id is not None:
-            self.externals[f"{fact.source_id}\0{lead.external_id}"] = Key(fact.lead_id, entry.at_ns)
+            self.externals[f"{fact.source_id}\0{lead.external_id}"] = Key(fact.lead_id, steady_ns)
         for kept in (self.keys, self.externals):
-            while kept and kept[oldest := next(iter(kept))].at_ns < entry.at_ns - KEYS_KEPT_NS:
+            for _ in range(_FORGOTTEN_AT_ONCE):
+                if not kept or kept[oldest := next(iter(kept))].steady_ns >= steady_ns - KEYS_KEPT_NS:
+                    break
                 del kept[oldest]
 
-    def _forget_old(self, now_ns: int) -> None:
-        while (oldest := next(iter(self.seen))) and self.seen[oldest].at_ns < now_ns - self.identity.keep_ns:
+    def _forget_old(self, steady_ns: int) -> None:
+        """What is past its time goes, a little with each lead.
+
+        A process that starts with a wrong clock would otherwise forget everybody at once.
+        """
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            if self.seen[oldest := next(iter(self.seen))].steady_ns >= steady_ns - self.identity.keep_ns:
+                break
             self.forget(oldest)
 
     def forget(self, lead_id: str) -> None:

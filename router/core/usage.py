@@ -12,8 +12,9 @@ from msgspec import Struct, field
 
 from router.model.times import NS_DAY
 
-#: Longer than any window but `total`, which is counted apart.
-KEPT_NS: Final = 33 * NS_DAY
+#: An entry goes when so many days with entries came after its own: longer than any window but `total`, which is counted
+#: apart. Days of business, not of the clock: one that is set a year ahead and back again costs no count.
+_DAYS_KEPT: Final = 40
 _SUMS_MAX: Final = 8
 #: As a mask over the number of entries: what is too old is looked for at every 256th.
 _PRUNED_EVERY: Final = 255
@@ -43,7 +44,7 @@ class Usage(Struct, omit_defaults=True):
         at.append(at_ns)
         self.amount.append(amount)
         if not len(at) & _PRUNED_EVERY:
-            self._prune(at_ns)
+            self._prune()
 
     def remove(self, at_ns: int, amount: int) -> None:
         """That reservation was released."""
@@ -101,7 +102,11 @@ class Usage(Struct, omit_defaults=True):
             if start <= at_ns < end:
                 self.sums[start, end] = value + amount
 
-    def _prune(self, at_ns: int) -> None:
-        """Forget what no window can reach; the last entry always stays."""
-        old = min(bisect_left(self.at, at_ns - KEPT_NS), len(self.at) - 1)
+    def _prune(self) -> None:
+        """Forget what no window can reach."""
+        old = len(self.at)
+        for _ in range(_DAYS_KEPT):
+            old = bisect_left(self.at, self.at[old - 1] // NS_DAY * NS_DAY, 0, old)
+            if not old:
+                return
         del self.at[:old], self.amount[:old]

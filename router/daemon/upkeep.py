@@ -35,7 +35,7 @@ async def keep_snapshots(engine: Engine) -> None:
 async def keep_house(engine: Engine) -> None:
     """Forget what is past its time: answers after 7 days, people after `ledger.retention_pii`. Runs until cancelled."""
     while True:
-        now_ns = engine.now_ns()
+        now_ns = engine.surely_ns()
         try:
             await engine.ledger.forget_answers(now_ns - 7 * NS_DAY)
             count = await engine.ledger.erase_before(now_ns - engine.book.router.ledger.retention_pii)

@@ -172,6 +172,7 @@ class Controls:
                 offered={fact.buyer_id: fact.contract_id for fact in reserved.values()},
                 copies=len(sold),
                 revenue=sum(fact.price or 0 for fact in sold),
+                steady_ns=engine.moment().steady_ns,
             ),
             lead,
         )

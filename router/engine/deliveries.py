@@ -7,12 +7,13 @@ from typing import Final, Literal, Protocol
 
 from msgspec import structs
 
+from router.core.rules.standing import Moment, clock_of
 from router.core.state import Held
 from router.courier import Courier
 from router.dispatch import Desk, Finished, Job, carry
 from router.engine.alarms import Alarms
 from router.engine.journal import Batch, Journal
-from router.engine.times import deadline_of, is_young
+from router.engine.times import deadline_of, is_young, steady_of
 from router.ledger.protocol import LedgerBroken, LedgerError
 from router.model.delivery import Verdict
 from router.model.facts import Attempted, Paused, Reopened, Repeating, Settled
@@ -97,7 +98,7 @@ class Deliveries:
         same = held.terms_version == self._journal.book.version
         if plan is not None and lead is not None and plan.endpoint.idempotent and same:
             deadline_ns = deadline_of(lead, self._journal.book)
-            if batch.moment.at_ns < deadline_ns:
+            if batch.moment.steady_ns < deadline_ns:
                 job = self.job(lead.lead, plan.id, delivery_id, held.price, deadline_ns, held.reference)
                 self.launch(structs.replace(job, attempts=held.attempts, doubted=True))
                 return
@@ -115,9 +116,10 @@ class Deliveries:
     ) -> Job:
         """What is to be carried: the lead, under the current terms of a contract."""
         plan = self._journal.book.contracts[contract_id]
-        answer_by_ns = self._answer_by(lead, plan)
+        moment = self._journal.moment()
+        answer_by_ns = self._answer_by(lead, plan, moment)
         most = plan.terms.sla.max_lead_age if plan.terms.sla is not None else None
-        too_old_ns = lead.submitted_at_ns + most + 1 if most is not None else None
+        too_old_ns = steady_of(moment, lead.submitted_at_ns + most + 1) if most is not None else None
         return Job(
             lead=lead,
             plan=plan,
@@ -129,13 +131,13 @@ class Deliveries:
             reference=reference,
         )
 
-    def _answer_by(self, lead: Lead, plan: ContractPlan) -> int | None:
+    def _answer_by(self, lead: Lead, plan: ContractPlan, moment: Moment) -> int | None:
         """From when on an answer is late: `deliver_within` from receipt, or from release from the queue."""
         within = plan.terms.sla.deliver_within if plan.terms.sla is not None else None
         if within is None:
             return None
         known = self._journal.state.open.get(lead.lead_id)
-        return (known.released_at_ns if known is not None else lead.received_at_ns) + within
+        return (known.released_steady_ns if known is not None else steady_of(moment, lead.received_at_ns)) + within
 
     def launch(self, job: Job) -> None:
         """Bring a delivery to its end from here on; its intent is durable."""
@@ -173,7 +175,7 @@ class Deliveries:
         """A repeat's intent could not be written, so it was not sent: what was known before stands."""
         outcome = "in_doubt" if job.doubted else "failed"
         verdict = Verdict(outcome=outcome, rule="ledger", reason="ledger_unavailable")  # type: ignore[arg-type]
-        return Finished(attempted=None, verdict=verdict, answered_at_ns=self._journal.clock.wall_ns())
+        return Finished(attempted=None, verdict=verdict, answered_at_ns=self._journal.steady_ns())
 
     async def _intend(self, fact: Repeating) -> None:
         batch = self._journal.batch()
@@ -239,12 +241,12 @@ class Deliveries:
         plan = self._journal.book.contracts.get(held.contract_id) if held is not None else None
         if held is None or held.status != "in_doubt" or plan is None or plan.endpoint.in_doubt_resolves is None:
             return
-        due_ns = held.at_ns + plan.endpoint.in_doubt_after_ns
-        outcome = plan.endpoint.in_doubt_resolves
-        if self._journal.clock.wall_ns() >= due_ns:
+        due_ns = held.steady_ns + plan.endpoint.in_doubt_after_ns
+        outcome, moment = plan.endpoint.in_doubt_resolves, self._journal.moment()
+        if moment.steady_ns >= due_ns:
             self.resolve(delivery_id, outcome, by="terms")
         else:
-            self._alarms.at(f"doubt:{delivery_id}", due_ns, lambda: self.watch_doubt(delivery_id))
+            self._alarms.at(f"doubt:{delivery_id}", clock_of(moment, due_ns), lambda: self.watch_doubt(delivery_id))
 
     def resolve(self, delivery_id: str, outcome: Literal["accepted", "rejected"], *, by: str) -> "asyncio.Future[int]":
         """Somebody knows what became of a delivery in doubt; the caller has seen that it is. Returns when durable.
@@ -263,7 +265,7 @@ class Deliveries:
             young = is_young(lead.lead, self._journal.book, batch.moment.at_ns)
             again = outcome == "rejected" and young and lead.status in ("in_doubt", "sold")
             if again:
-                self._journal.note(batch, Reopened(lead_id=held.lead_id, by=by))
+                self._journal.note(batch, Reopened(lead_id=held.lead_id, by=by, steady_ns=steady))
             self.advance(batch, held.lead_id, exhausted=not again and lead.status != "routing")
         future = self._journal.commit(batch, keep=True)
         self.freed(held.buyer_id)

@@ -23,6 +23,7 @@ from router.engine.deliveries import Deliveries
 from router.engine.feed import Feed
 from router.engine.journal import Batch, Journal
 from router.engine.seller import Seller
+from router.engine.times import steady_of
 from router.engine.views import KnownRequest, LeadView, Refused
 from router.ledger.protocol import Ledger, LedgerFull
 from router.model.facts import AnyFact, Attempted, Ended, Idempotency, Received, Reopened
@@ -60,6 +61,7 @@ class Engine:
         self.seller.on_end = self._lead_ended
         self.feed = Feed(clock.wall_ns())
         self.journal.on_durable = self.feed.take
+        self.journal.on_stepped = self._clock_was_set
         self._alarms = alarms
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
         self._answering: set[str] = set()
@@ -143,6 +145,16 @@ class Engine:
         for lead_id in list(self.state.open):
             self.seller.go_on(lead_id)
 
+    def _clock_was_set(self) -> None:
+        """Who waits for an instant of the wall clock looks at it again, after whoever noticed is done."""
+        asyncio.get_running_loop().call_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        if not self.draining:
+            self.seller.wake_all()
+            for delivery_id in list(self.state.held):
+                self.deliveries.watch_doubt(delivery_id)
+
     async def drain(self, within_s: float) -> None:
         """Take nothing new, let what is in flight finish for so many seconds, then leave the rest to the next start."""
         self.draining = self.seller.draining = True
@@ -201,11 +213,13 @@ class Engine:
         ):
             return Refused(403, "source_paused", "this source is paused")
         usage = self.state.usage.get(f"source:{source_id}")
-        for cap in source.caps if usage is not None else ():
-            if cap.limit is None or usage is None:
+        for cap in source.caps:
+            if cap.limit is None:
                 continue
             window = calendar_window(cap.per, moment.at_ns, ZoneInfo(self.book.router.defaults.time_zone))
-            used = usage.leads_total if cap.per == "total" else usage.leads(window.start_ns, window.end_ns)
+            used = 0
+            if usage is not None:
+                used = usage.leads_total if cap.per == "total" else usage.leads(window.start_ns, window.end_ns)
             if used >= cap.limit:
                 wait_s = min(86_400, max(1, -(-(window.end_ns - moment.at_ns) // NS_S)))
                 return Refused(429, "source_cap_reached", f"the source's cap per {cap.per} is reached", wait_s)
@@ -244,13 +258,14 @@ class Engine:
         if rate is not None:
             tat = max(self._source_tat.get(lead.source_id, 0), batch.moment.steady_ns)
             self._source_tat[lead.source_id] = tat + rate.interval_ns
-        twin = self._duplicate_of(lead)
+        twin = self._duplicate_of(lead, batch.moment)
         received = Received(
             lead_id=lead.lead_id,
             source_id=lead.source_id,
             lead_type=lead.lead_type,
             test=lead.test,
             duplicate_of=twin,
+            steady_ns=steady_of(batch.moment, lead.received_at_ns),
         )
         self.journal.note(batch, received, lead=lead, idempotency=idempotency)
         max_age = self.book.lead_types[lead.lead_type].max_age
@@ -262,11 +277,12 @@ class Engine:
             self.seller.route(batch, lead.lead_id)
         return batch
 
-    def _duplicate_of(self, lead: Lead) -> str | None:
+    def _duplicate_of(self, lead: Lead, moment: Moment) -> str | None:
         dedup = self.book.lead_types[lead.lead_type].dedup
         if dedup is None or lead.test:
             return None
-        return intake_duplicate(dedup.keys, int(dedup.window), dedup.counts, lead, kin_of(self.state, lead))
+        kin = kin_of(self.state, lead)
+        return intake_duplicate(dedup.keys, int(dedup.window), dedup.counts, lead, kin, moment.steady_ns)
 
     async def settled(self, lead_id: str, wait_s: float) -> LeadView:
         """Wait until a lead has ended (durably) or the time is over; how it stands then."""
@@ -363,6 +379,10 @@ class Engine:
     def now_ns(self) -> int:
         """The wall clock."""
         return self.clock.wall_ns()
+
+    def surely_ns(self) -> int:
+        """The earlier of both clocks: what is old by this is old, though somebody sets the wall clock ahead."""
+        return min(self.clock.wall_ns(), self.journal.steady_ns())
 
     def _tell(self, lead_ids: list[str]) -> None:
         self._ending.difference_update(lead_ids)

@@ -41,12 +41,15 @@ from router.model.facts import (
     TermsLoaded,
 )
 from router.model.lead import Lead
+from router.model.times import NS_S
 from router.terms.book import Book
 
 log = logging.getLogger(__name__)
 
 #: How long a snapshot may wait for facts to be durable; the next one is tried when it is due.
 _SNAPSHOT_PATIENCE_S: Final = 30.0
+#: The wall clock was set when it moved so far against the steady one since somebody asked.
+_STEP_NS: Final = NS_S // 10
 
 
 class Batch:
@@ -83,8 +86,10 @@ class Journal:
         self.on_settled: Callable[[Held, Settled], None] = lambda _, __: None
         self.on_durable: Callable[[Sequence[Entry]], None] = lambda _: None
         self.on_guard: Callable[[GuardFact], None] = lambda _: None  # an alert, or its end
+        self.on_stepped: Callable[[], None] = lambda: None  # somebody set the wall clock
         self._calendar = Calendar()
         self._steady_base_ns = 0
+        self._offset_ns = 0  # of the wall clock from the steady one
         self._unwritten: deque[tuple[asyncio.Future[int], Sequence[Entry]]] = deque()
         self._refolding: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
@@ -94,7 +99,9 @@ class Journal:
         """Open the ledger, fold it, put the terms in force. Raises what `Ledger.open` raises."""
         opened = await self.ledger.open()
         self.state = await self._fold(opened.snapshot, opened.snapshot_seq)
-        self._steady_base_ns = max(self.clock.wall_ns(), self.state.steady_ns) - self.clock.mono_ns()
+        wall_ns = self.clock.wall_ns()
+        self._steady_base_ns = max(wall_ns, self.state.steady_ns) - self.clock.mono_ns()
+        self._offset_ns = min(0, wall_ns - self.state.steady_ns)
         await archive.keep(self.book, None, self.ledger, self.clock)
         self.loaded_at_ns = self.clock.wall_ns()
         if self.state.terms_version != self.book.version:
@@ -136,8 +143,17 @@ class Journal:
         return True
 
     def moment(self) -> Moment:
-        """Now, as rules are asked about it."""
-        return Moment(self.clock.wall_ns(), self.steady_ns(), self._calendar)
+        """Now, as rules are asked about it.
+
+        What was remembered until some instant of the wall clock is asked anew when that clock was set.
+        """
+        at_ns, steady_ns = self.clock.wall_ns(), self.steady_ns()
+        offset_ns = at_ns - steady_ns
+        if abs(offset_ns - self._offset_ns) > _STEP_NS:
+            self._offset_ns = offset_ns
+            self.live.forget()
+            self.on_stepped()
+        return Moment(at_ns, steady_ns, self._calendar)
 
     def steady_ns(self) -> int:
         """The clock that never steps, across restarts too."""

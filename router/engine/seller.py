@@ -12,7 +12,7 @@ from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
 from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve, stands_against
 from router.core.index import Board, bits, by_rank
-from router.core.rules.standing import Moment, standing
+from router.core.rules.standing import Moment, clock_of, standing
 from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
 from router.core.standings import Standings
@@ -21,7 +21,7 @@ from router.engine.alarms import Alarms
 from router.engine.asking import Asker, Round
 from router.engine.deliveries import Deliveries
 from router.engine.journal import Batch, Journal
-from router.engine.times import deadline_of, is_young
+from router.engine.times import deadline_of, is_young, steady_of
 from router.engine.views import LeadView
 from router.engine.waiting import Waiter, WaitingRoom
 from router.model.codes import MOMENTARY
@@ -104,7 +104,7 @@ class Seller:
                 self._journal.state,
                 one,
                 moment,
-                released_at_ns=lead.released_at_ns,
+                released_at_ns=clock_of(moment, lead.released_steady_ns),
                 copies=copies_of(sell, standings.board.mode)[0],
                 payout=once,
                 offered=lead.buyers,
@@ -135,7 +135,7 @@ class Seller:
         if not is_young(lead.lead, self._journal.book, batch.moment.at_ns):
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="expired"))
             return
-        if by != "queue" and batch.moment.at_ns >= deadline_of(lead, self._journal.book):
+        if by != "queue" and batch.moment.steady_ns >= deadline_of(lead, self._journal.book):
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
             return
         began_ns = self._journal.clock.mono_ns()
@@ -145,7 +145,8 @@ class Seller:
         self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
         if by is None or choice.winners:
             standings = self._journal.live.standings[lead.lead.lead_type, choice.board.mode]
-            self._journal.note(batch, decided_fact(choice, standings, lead.lead, by))
+            released_ns = batch.moment.steady_ns if by == "queue" else 0
+            self._journal.note(batch, decided_fact(choice, standings, lead.lead, by, released_ns))
         if choice.winners:
             self._room.remove(lead_id)
             _, at_once = copies_of(self._journal.book.lead_types[lead.lead.lead_type].sell, choice.board.mode)
@@ -173,7 +174,7 @@ class Seller:
             throttled=tuple(counted),
             held_back={name: choice.details[name] for name, choice in counted.items() if name not in asked},
         )
-        left_ns = None if by == "queue" else deadline_of(lead, self._journal.book) - batch.moment.at_ns
+        left_ns = None if by == "queue" else deadline_of(lead, self._journal.book) - batch.moment.steady_ns
         round_ = Round(lead=one, plans=tuple(plans[name] for name in asked), by=by, within_ns=left_ns)
         self._asker.ask(batch, fact, round_)
         return True
@@ -214,36 +215,36 @@ class Seller:
 
         Who was queued and finds the doors open to a moment's refusal keeps its place, and its time.
         """
-        one, at_ns, queued = lead.lead, batch.moment.at_ns, lead.status == "queued"
+        one, now_ns, queued = lead.lead, batch.moment.steady_ns, lead.status == "queued"
         momentary = _contracts(choices, MOMENTARY)
         queue = self._queueing(choices)
-        hold_ns = self._hold_until(one)
-        if (queue or (queued and momentary)) and at_ns < hold_ns:
+        hold_ns = self._hold_until(lead, batch.moment)
+        if (queue or (queued and momentary)) and now_ns < hold_ns:
             if not queued:
                 self._journal.note(batch, Queued(lead_id=one.lead_id))
             self._wait(one.lead_id, (*queue, *momentary), hold_ns, queued=True)
             return
-        give_up_ns = min(deadline_of(lead, self._journal.book), self._too_old_at(one))
-        if momentary and at_ns < give_up_ns:
+        give_up_ns = min(deadline_of(lead, self._journal.book), self._too_old_at(one, batch.moment))
+        if momentary and now_ns < give_up_ns:
             self._wait(one.lead_id, momentary, give_up_ns, queued=False)
             return
         self._room.remove(one.lead_id)
-        if queued and at_ns >= hold_ns:
+        if queued and now_ns >= hold_ns:
             self.end(batch, one, Ended(lead_id=one.lead_id, status="expired"))
             return
         covered = any(choice.covering & choice.board.live for choice in choices)
         reason = "deadline" if momentary else "no_eligible_contract" if covered else "no_coverage"
         self.end(batch, one, Ended(lead_id=one.lead_id, status="unsold", reason=reason))
 
-    def _hold_until(self, lead: Lead) -> int:
+    def _hold_until(self, lead: OpenLead, moment: Moment) -> int:
         """Until when a lead may be held in the queue: `hold_max` from receipt, `max_age` from submission."""
-        queue = self._journal.book.lead_types[lead.lead_type].queue
-        held_ns = FOREVER if queue is None else lead.received_at_ns + queue.hold_max
-        return min(held_ns, self._too_old_at(lead))
+        queue = self._journal.book.lead_types[lead.lead.lead_type].queue
+        held_ns = FOREVER if queue is None else lead.received_steady_ns + queue.hold_max
+        return min(held_ns, self._too_old_at(lead.lead, moment))
 
-    def _too_old_at(self, lead: Lead) -> int:
+    def _too_old_at(self, lead: Lead, moment: Moment) -> int:
         max_age = self._journal.book.lead_types[lead.lead_type].max_age
-        return FOREVER if max_age is None else lead.submitted_at_ns + max_age
+        return FOREVER if max_age is None else steady_of(moment, lead.submitted_at_ns + max_age)
 
     def _queueing(self, choices: list[Choice]) -> tuple[str, ...]:
         """The contracts that say `queue` for what refuses them now."""
@@ -257,7 +258,7 @@ class Seller:
 
     def _wait(self, lead_id: str, contracts: tuple[str, ...], give_up_ns: int, *, queued: bool) -> None:
         self._room.add(Waiter(lead_id, contracts, give_up_ns, queued))
-        self._alarms.at(f"lead:{lead_id}", give_up_ns, lambda: self._give_up(lead_id))
+        self._alarms.at(f"lead:{lead_id}", clock_of(self._journal.moment(), give_up_ns), lambda: self._give_up(lead_id))
         bids = self._journal.state.open[lead_id].bids
         for contract_id in contracts:
             self._arm(contract_id, bids.get(contract_id))
@@ -291,8 +292,9 @@ class Seller:
         waiter, lead = self._room.get(lead_id), self._journal.state.open.get(lead_id)
         if waiter is None or lead is None:
             return
-        if self._journal.clock.wall_ns() < waiter.give_up_ns:
-            self._alarms.at(f"lead:{lead_id}", waiter.give_up_ns, lambda: self._give_up(lead_id))
+        moment = self._journal.moment()
+        if moment.steady_ns < waiter.give_up_ns:
+            self._alarms.at(f"lead:{lead_id}", clock_of(moment, waiter.give_up_ns), lambda: self._give_up(lead_id))
             return
         self._room.remove(lead_id)
         batch = self._journal.batch()
@@ -310,14 +312,14 @@ class Seller:
         lead_type = self._journal.book.lead_types.get(lead.lead.lead_type)
         sell = lead_type.sell if lead_type is not None else Sell()
         deadline_ns = deadline_of(lead, self._journal.book)
-        at_ns = batch.moment.at_ns
+        now_ns = batch.moment.steady_ns
         exhausted = exhausted or self.draining or lead_type is None
-        old = lead_type is not None and not is_young(lead.lead, self._journal.book, at_ns)
-        move = next_move(lead, sell, at_ns=at_ns, deadline_ns=deadline_ns, exhausted=exhausted, too_old=old)
+        old = lead_type is not None and not is_young(lead.lead, self._journal.book, batch.moment.at_ns)
+        move = next_move(lead, sell, now_ns=now_ns, deadline_ns=deadline_ns, exhausted=exhausted, too_old=old)
         if isinstance(move, Offer):
             if self._offer(batch, lead, move.copies) == move.copies:
                 return
-            move = next_move(lead, sell, at_ns=at_ns, deadline_ns=deadline_ns, exhausted=True)
+            move = next_move(lead, sell, now_ns=now_ns, deadline_ns=deadline_ns, exhausted=True)
         if isinstance(move, End) and not (self.draining and move.status == "unsold" and move.reason != "deadline"):
             self.end(batch, lead.lead, self._ended(lead, move))
 
@@ -341,7 +343,7 @@ class Seller:
                 one,
                 batch.moment,
                 contract_id=contract_id,
-                released_at_ns=lead.released_at_ns,
+                released_at_ns=clock_of(batch.moment, lead.released_steady_ns),
                 throttled=lead.throttled,
                 bids=bids,
             )

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 
 class Waiter(Struct):
-    """One lead that waits. `give_up_ns`: wall clock at which it ends; `queued`: for a contract that says `queue`."""
+    """One lead that waits. `give_up_ns`: steady clock at which it ends; `queued`: for a contract that says `queue`."""
 
     lead_id: str
     contracts: tuple[str, ...]

@@ -19,13 +19,17 @@ class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kin
 
 
 class Received(Fact, frozen=True, kw_only=True, tag=True):
-    """A lead was taken. `duplicate_of` names the earlier lead when intake dedup matched."""
+    """A lead was taken. `duplicate_of` names the earlier lead when intake dedup matched.
+
+    `steady_ns` is read off a clock that never steps: deadlines, holds and dedup windows are judged by it.
+    """
 
     lead_id: str
     source_id: str
     lead_type: str
     test: bool = False
     duplicate_of: str | None = None
+    steady_ns: int = 0
 
 
 #: Contracts in rank order: a bit mask (big-endian bytes) over the rank order of the lead type under the fact's terms
@@ -89,6 +93,7 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
     turns: tuple[Turn, ...] = ()
     throttled: tuple[str, ...] = ()  # otherwise eligible contracts whose throttle counted this lead, whether it passed
     by: str | None = None  # who asked for it again: "operator:alice", "queue", "resume"
+    steady_ns: int = 0  # of a release from the queue, as `Received` has it
 
 
 class Reserved(Fact, frozen=True, kw_only=True, tag=True):
@@ -202,6 +207,7 @@ class Reopened(Fact, frozen=True, kw_only=True, tag=True):
     offered: dict[str, str] = {}
     copies: int = 0
     revenue: int = 0
+    steady_ns: int = 0  # as `Received` has it
 
 
 class Paused(Fact, frozen=True, kw_only=True, tag=True):

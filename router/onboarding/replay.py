@@ -100,7 +100,9 @@ class _Run:
         dedup = self._book.lead_types[lead.lead_type].dedup
         if dedup is None:
             return None
-        return intake_duplicate(dedup.keys, int(dedup.window), dedup.counts, lead, kin_of(self._state, lead))
+        return intake_duplicate(
+            dedup.keys, int(dedup.window), dedup.counts, lead, kin_of(self._state, lead), lead.received_at_ns
+        )
 
     def _choose(self, lead: Lead, moment: Moment) -> tuple[Choice, Standings]:
         sell = self._book.lead_types[lead.lead_type].sell

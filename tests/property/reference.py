@@ -164,7 +164,7 @@ class Reference:
                 and sale.lead.lead_id != lead.lead_id
                 and sale.outcome in counted
                 and mine[dedup.scope]
-                and self.now - sale.at < dedup.window
+                and min(self.now - sale.at, self.steady - sale.steady) < dedup.window
                 and any(all(same_person(sale.lead, lead, name) for name in key) for key in dedup.keys)
             ):
                 return True

@@ -24,7 +24,7 @@ from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.revive import revive, written
 from tests.examples import examples
-from tests.property.worlds import BIDS, STARTS, STEPS, World, books, leads
+from tests.property.worlds import BIDS, SET, STARTS, STEPS, World, books, leads
 
 #: Codes of the rules that look at a contract and its use alone.
 STANDING = {code for rule in ("lifecycle", "schedule", "wallet", "capacity") for code in RULES[rule]}
@@ -156,10 +156,20 @@ class RoutingMachine(RuleBasedStateMachine):
         world.settle(delivery_id, outcome, cheaper=cheaper, sent=sent or outcome != "failed")
 
     @rule(step=st.sampled_from(STEPS))
-    def the_clock_moves(self, step: int) -> None:
-        """Forward, or the wall clock alone steps back."""
+    def time_passes(self, step: int) -> None:
+        """Both clocks go on."""
         self.world.now_ns += step
-        self.world.steady_ns += max(step, 0)
+        self.world.steady_ns += step
+
+    @rule(step=st.sampled_from(SET), back=st.booleans())
+    def somebody_sets_the_clock(self, step: int, back: bool) -> None:
+        """The wall clock alone steps, ahead or back, by as much as a year; or back to the truth."""
+        self.world.now_ns += -step if back else step
+
+    @rule()
+    def the_clock_is_put_right(self) -> None:
+        """The wall clock says again what it would if nobody had set it."""
+        self.world.now_ns = self.world.steady_ns
 
     @rule(which=st.integers(0, 100), pause=st.booleans(), buyer=st.booleans(), until=st.booleans())
     def somebody_pauses_or_resumes(self, which: int, pause: bool, buyer: bool, until: bool) -> None:

@@ -11,7 +11,7 @@ from router.core.explain import explain
 from router.core.guards import all_guards, is_probed_out, stage
 from router.core.index import bits
 from router.core.live import Live
-from router.core.rules.standing import standing
+from router.core.rules.standing import clock_of, standing
 from router.core.state import State
 from router.model.facts import Attempted, Decided, Ended, GuardProbing, GuardTripped, Received, Reserved, Settled
 from router.model.times import NS_HOUR, NS_MINUTE, NS_S
@@ -78,7 +78,12 @@ class GuardsMachine(RuleBasedStateMachine):
         world = self.world
         self.number += 1
         lead = data.draw(leads(self.number, world.now_ns))
-        world.note(Received(lead_id=lead.lead_id, source_id="web", lead_type="solar", test=lead.test), lead)
+        world.note(
+            Received(
+                lead_id=lead.lead_id, source_id="web", lead_type="solar", test=lead.test, steady_ns=world.steady_ns
+            ),
+            lead,
+        )
         for choice in (choices := world.ask(lead)):
             slow = explain(
                 choice.board, world.state, lead, world.moment(), released_at_ns=lead.received_at_ns, choice=choice
@@ -179,7 +184,7 @@ class GuardsMachine(RuleBasedStateMachine):
                 continue
             rank = recheck(
                 standings.board, standings, world.state, lead.lead, world.moment(), contract_id=name,
-                released_at_ns=lead.released_at_ns, throttled=lead.throttled,
+                released_at_ns=clock_of(world.moment(), lead.released_steady_ns), throttled=lead.throttled,
             )  # fmt: skip
             if rank is not None:
                 self.send(standings.board, rank, lead.lead, place)

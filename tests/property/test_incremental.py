@@ -4,16 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from msgspec.structs import replace
 
 from router.terms.book import Book
 from router.terms.compile import compile_book
 from router.terms.revive import revive, written
 from router.terms.schema import Buyer, LeadType, Terms
+from tests.examples import examples
 from tests.property.worlds import books
-
-SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
 def seen(book: Book) -> dict[str, Any]:
@@ -54,7 +53,7 @@ def lead_types_for_both(one: Book, other: Book) -> list[dict[str, LeadType]]:
     return [book.terms.lead_types for book, count in zip((one, other), counts, strict=True) if count == max(counts)]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW_DATA)
+@examples(100)
 @given(books(), books(), st.sets(st.sampled_from(["b0", "b1", "b2", "b3"])), st.booleans())
 def test_a_book_made_of_an_earlier_one_is_the_same(one: Book, other: Book, kept: set[str], edited: bool) -> None:
     """Buyers edited, added and taken out, the lead type edited or not: a full compilation says the same, plan by plan.
@@ -70,7 +69,7 @@ def test_a_book_made_of_an_earlier_one_is_the_same(one: Book, other: Book, kept:
             assert quick.parts[id_] is one.parts[id_]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_DATA)
+@examples(60)
 @given(books(), books(), st.sets(st.sampled_from(["b0", "b1", "b2", "b3"])))
 def test_what_is_written_of_a_change_is_all_that_is_needed(one: Book, other: Book, kept: set[str]) -> None:
     """The pieces of one Book, and those that differ in the next: from both, the next can be read again."""

@@ -11,7 +11,7 @@ from router.core.calendar import Calendar
 from router.core.decide import Choice, choose, decided_fact, named, recheck, reserve
 from router.core.index import Board, bits
 from router.core.live import Live, identity_of
-from router.core.rules.standing import Moment
+from router.core.rules.standing import Moment, clock_of
 from router.core.selling import End, Offer, copies_of, next_move, payout_once
 from router.core.state import OpenLead, State
 from router.model.codes import Outcome
@@ -279,6 +279,7 @@ class World:
         self.words: dict[str, dict[str, Words]] = {}  # by mode: what decisions said of contracts last
         self.now_ns = start_ns
         self.steady_ns = start_ns
+        self.offset_ns = 0
         self.flying: list[str] = []
         self.rankings: dict[str, tuple[str, ...]] = {}
         self.count = 0
@@ -292,6 +293,9 @@ class World:
     def moment(self) -> Moment:
         """Now."""
         self.reference.now, self.reference.steady = self.now_ns, self.steady_ns
+        if self.now_ns - self.steady_ns != self.offset_ns:  # as the engine does when the wall clock was set
+            self.offset_ns = self.now_ns - self.steady_ns
+            self.live.forget()
         return Moment(self.now_ns, self.steady_ns, CALENDAR)
 
     def note(self, fact: AnyFact, lead: Lead | None = None) -> None:
@@ -347,7 +351,12 @@ class World:
 
     def take(self, lead: Lead) -> None:
         """Take a lead in."""
-        self.note(Received(lead_id=lead.lead_id, source_id="web", lead_type="solar", test=lead.test), lead)
+        self.note(
+            Received(
+                lead_id=lead.lead_id, source_id="web", lead_type="solar", test=lead.test, steady_ns=self.steady_ns
+            ),
+            lead,
+        )
 
     def sell(self, lead: Lead, bids: Bids | None = None) -> Choice:
         """Decide about a lead, taken in before or now, and reserve for the winners."""
@@ -401,20 +410,20 @@ class World:
         lead = self.state.open.get(lead_id)
         if lead is None:
             return
-        sell, now = self.book.lead_types["solar"].sell, self.now_ns
-        deadline_ns = lead.selling_from_ns + self.book.lead_types["solar"].deadline
-        move = next_move(lead, sell, at_ns=now, deadline_ns=deadline_ns, exhausted=exhausted)
+        sell, now = self.book.lead_types["solar"].sell, self.steady_ns
+        deadline_ns = lead.selling_steady_ns + self.book.lead_types["solar"].deadline
+        move = next_move(lead, sell, now_ns=now, deadline_ns=deadline_ns, exhausted=exhausted)
         if isinstance(move, Offer):
             if self._offer(lead, move.copies) == move.copies:
                 return
-            move = next_move(lead, sell, at_ns=now, deadline_ns=deadline_ns, exhausted=True)
+            move = next_move(lead, sell, now_ns=now, deadline_ns=deadline_ns, exhausted=True)
         if isinstance(move, End):
             self.note(Ended(lead_id=lead_id, status=move.status, reason=move.reason, copies=lead.copies))
 
     def _offer(self, lead: OpenLead, copies: int) -> int:
         """Reserve for the next in rank, each judged again; how many could be."""
         standings = self.live.standings.get(("solar", lead.mode))
-        offered = 0
+        offered, released_ns = 0, clock_of(self.moment(), lead.released_steady_ns)
         bids = taken_in(lead) if standings is None or not lead.lead.test else stand_ins(standings.board)
         self.reference.stand_ins = lead.lead.test
         self.reference.bids = {name: bid.price for name, bid in lead.bids.items()}
@@ -424,9 +433,9 @@ class World:
                 continue
             rank = recheck(
                 standings.board, standings, self.state, lead.lead, self.moment(), contract_id=name,
-                released_at_ns=lead.released_at_ns, bids=bids,
+                released_at_ns=released_ns, bids=bids,
             )  # fmt: skip
-            refusals = self.reference.refusals(plan.buyer, plan.terms, lead.lead, lead.mode, lead.released_at_ns)
+            refusals = self.reference.refusals(plan.buyer, plan.terms, lead.lead, lead.mode, released_ns)
             assert (rank is None) == bool(refusals), (name, refusals)
             if rank is not None:
                 self._reserve(standings.board, rank, lead.lead, place, bids)
@@ -436,4 +445,6 @@ class World:
         return offered
 
 
-STEPS = [NS_S, 20 * NS_S, NS_MINUTE, NS_HOUR, 5 * NS_HOUR, NS_DAY, -NS_HOUR, -30 * NS_S]
+STEPS = [NS_S, 20 * NS_S, NS_MINUTE, NS_HOUR, 5 * NS_HOUR, NS_DAY]
+#: How far somebody sets the wall clock.
+SET = [30 * NS_S, NS_HOUR, NS_DAY, 365 * NS_DAY]

@@ -640,3 +640,15 @@ def test_a_prepaid_buyer_gets_leads_while_it_has_money() -> None:
         return [*map(str, statuses), str((await w.sell(factory.lead("late", phone="+15125550199"))).status)]
 
     assert world.play(story) == ["sold", "sold", "unsold", "sold"]
+
+
+def test_a_source_with_a_cap_of_nothing_is_closed() -> None:
+    """`limit = 0` lets no lead of a source in, the first one neither."""
+    buyer = factory.buyer("first", factory.contract("c"))
+    book = factory.book(buyer, source={"caps": [{"per": "day", "limit": 0}]})
+
+    async def story(w: RouterWorld) -> None:
+        with pytest.raises(Refused, match="cap per day"):
+            await w.take(factory.lead("lead-1", at_ns=w.clock.wall_ns()))
+
+    RouterWorld(book, by_buyer(first=ACCEPTED)).play(story)

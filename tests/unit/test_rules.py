@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.core.bucket import Bucket
 from router.core.rules.finding import Finding
 from router.core.rules.history import age_rule, dedup_rule
 from router.core.rules.standing import standing
@@ -266,7 +267,7 @@ def test_a_rate_gives_its_burst_at_once_and_then_one_by_one() -> None:
     for count in range(2):
         assert not refused(plan, state), count
         assert plan.rate is not None
-        state.rate_tat["c"] = max(state.rate_tat.get("c", 0), NOON) + plan.rate.interval_ns
+        state.rates.setdefault("c", Bucket()).take(f"d{count}", NOON, plan.rate.interval_ns)
     (finding,) = refused(plan, state)
     assert finding.until_ns == NOON + 30 * NS_S
     assert not refused(plan, state, finding.until_ns)
@@ -307,9 +308,9 @@ def test_dedup_scopes(scope: str, counts: str, outcome: Any, contract: str, buye
     sent = {"d": Sent(contract, buyer, NOON - NS_MINUTE, outcome)}
     seen = Seen("solar", NOON - NS_MINUTE, {"phone": mark_of("phone", "+15125550147")}, sent=sent)
     lead: Lead = factory.lead(email="other@example.com")
-    assert bool(codes(dedup_rule(plan, lead, [("earlier", seen)], NOON))) is refuses
-    assert not codes(dedup_rule(plan, lead, [("earlier", seen)], NOON + NS_HOUR))
-    assert not codes(dedup_rule(plan, factory.lead(phone="+15125550199"), [("earlier", seen)], NOON))
+    assert bool(codes(dedup_rule(plan, lead, [("earlier", seen)], factory.moment(NOON)))) is refuses
+    assert not codes(dedup_rule(plan, lead, [("earlier", seen)], factory.moment(NOON + NS_HOUR)))
+    assert not codes(dedup_rule(plan, factory.lead(phone="+15125550199"), [("earlier", seen)], factory.moment(NOON)))
 
 
 def test_go_live_counts_from_the_local_midnight() -> None:

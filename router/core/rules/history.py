@@ -1,8 +1,13 @@
-"""Rules that look at this lead's time and at this consumer's history: age and dedup."""
+"""Rules that look at this lead's time and at this consumer's history: age and dedup.
+
+How long ago something was sent is the less that either clock says: a wall clock set forward re-opens no window, and
+neither does a process that begins with a wrong one.
+"""
 
 from collections.abc import Iterator
 
 from router.core.rules.finding import Finding
+from router.core.rules.standing import Moment
 from router.core.state import Seen, Sent, mark_of
 from router.model.lead import Lead
 from router.model.times import format_duration
@@ -22,7 +27,7 @@ def age_rule(plan: ContractPlan, lead: Lead, at_ns: int, released_at_ns: int) ->
         yield Finding("too_late", f"within {format_duration(sla.deliver_within)} of receipt", format_duration(waited))
 
 
-def dedup_rule(plan: ContractPlan, lead: Lead, kin: list[tuple[str, Seen]], at_ns: int) -> Iterator[Finding]:
+def dedup_rule(plan: ContractPlan, lead: Lead, kin: list[tuple[str, Seen]], moment: Moment) -> Iterator[Finding]:
     """`duplicate`: this consumer was already sent within the window, as the contract's dedup counts it.
 
     `kin` are earlier leads that share an identity field. A delivery in flight or in doubt counts as accepted.
@@ -33,8 +38,9 @@ def dedup_rule(plan: ContractPlan, lead: Lead, kin: list[tuple[str, Seen]], at_n
     for lead_id, seen in kin:
         if lead_id != lead.lead_id and _matches(dedup.keys, seen, lead):
             for sent in seen.sent.values():
-                if _counts(dedup, sent) and _in_scope(dedup, plan, seen, sent) and at_ns - sent.at_ns < dedup.window_ns:
-                    ago = format_duration(max(0, at_ns - sent.at_ns))
+                age_ns = min(moment.at_ns - sent.at_ns, moment.steady_ns - sent.steady_ns)
+                if _counts(dedup, sent) and _in_scope(dedup, plan, seen, sent) and age_ns < dedup.window_ns:
+                    ago = format_duration(max(0, age_ns))
                     wanted = (
                         f"not sent to this {dedup.scope.replace('_', ' ')} within {format_duration(dedup.window_ns)}"
                     )
@@ -76,6 +82,7 @@ def intake_duplicate(
     counts: str,
     lead: Lead,
     kin: list[tuple[str, Seen]],
+    steady_ns: int,
 ) -> str | None:
     """The earlier lead of the same consumer and lead type that makes this one a duplicate, or None.
 
@@ -87,7 +94,7 @@ def intake_duplicate(
             seen.lead_type == lead.lead_type
             and not seen.duplicate
             and (counts == "received" or seen.sold)
-            and lead.received_at_ns - seen.at_ns < window_ns
+            and min(lead.received_at_ns - seen.at_ns, steady_ns - seen.steady_ns) < window_ns
             and matches(keys, seen.marks, asked)
         ):
             return lead_id

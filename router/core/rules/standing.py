@@ -289,7 +289,8 @@ def rate_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> 
     if rate.burst == 0:
         yield Finding("rate_limited", "0 leads", "closed")
         return
-    wait = state.rate_tat.get(plan.id, 0) - (rate.burst - 1) * rate.interval_ns - moment.steady_ns
+    bucket = state.rates.get(plan.id)
+    wait = 0 if bucket is None else bucket.full_at_ns - (rate.burst - 1) * rate.interval_ns - moment.steady_ns
     if wait > 0:
         assert plan.terms.rate is not None
         wanted = f"{plan.terms.rate.leads} per {plan.terms.rate.per}, burst {rate.burst}"
