@@ -74,7 +74,7 @@ def ended() -> Ended:
 async def test_deliveries_of_an_earlier_life_are_known() -> None:
     """A doubt from before the start is told with its lead when it is resolved."""
     feed = Feed(NOON)
-    feed.know({"old": Held("l0", "c", "b", NOON, 1000, "2026-11-24", 0, test=False)})
+    feed.know({"old": Held("l0", "c", "b", NOON, NOON, 1000, "2026-11-24", 0, test=False)})
     listener = feed.listen()
     assert listener is not None
     feed.take([entry(Settled(delivery_id="old", outcome="rejected", by="operator:ann"))])
