@@ -321,7 +321,8 @@ def _no_list(reading: _Reading, file: str, key: str, name: str, root: Path) -> N
     inside = _inside(root, name)
     if inside is None:
         mend = "Put the list under coverage/ and name it from there"
-        reading.error(file, key, f'"{name}" lies outside the configuration directory, or its links lead in a circle', mend)
+        message = f'"{name}" lies outside the configuration directory, or its links lead in a circle'
+        reading.error(file, key, message, mend)
     elif not isfile(inside):
         mend = "Put the list there, or correct the name; it is relative to the configuration directory"
         reading.error(file, key, f'there is no file "{name}"', mend)
