@@ -34,6 +34,7 @@ from bench.deliver_chart import chart
 from bench.sink import CERTIFICATE, sink
 from router.buyers.render import RenderContext, render
 from router.clock import SystemClock
+from router.core.retry_budget import RetryBudgets
 from router.courier import Courier
 from router.dispatch import Desk, Job, accepted_fields, carry
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
@@ -220,6 +221,7 @@ def delivery_way(transport: Transport, found: ContractPlan, deliveries: int) -> 
         clock=clock,
         steady_ns=clock.mono_ns,
         secrets=SECRETS,
+        retries=RetryBudgets(),
         intend=intend,
         record=lambda _: None,
     )
@@ -332,7 +334,8 @@ def main(argv: list[str] | None = None) -> int:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     with sink() as ports:
-        found = uvloop.run(measure(ports, asked.rounds, asked.deliveries))
+        schemes = {scheme: ports[scheme] for scheme in ("http", "https")}
+        found = uvloop.run(measure(schemes, asked.rounds, asked.deliveries))
     _print(found)
     if asked.json:
         asked.json.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,8 @@ from router.buyers.classify import classify
 from router.buyers.ping import for_templates
 from router.buyers.render import RenderContext, render
 from router.clock import Clock
-from router.core.delivery import Repeat, next_step, settled
+from router.core.delivery import Repeat, Settle, next_step, settled
+from router.core.retry_budget import RetryBudget, RetryBudgets
 from router.courier import Carried, Courier
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure, Verdict
 from router.model.facts import Attempted, Repeating
@@ -70,9 +71,13 @@ class Desk(Struct, frozen=True, kw_only=True):
     clock: Clock
     steady_ns: Callable[[], int]
     secrets: Mapping[str, str]
+    retries: RetryBudgets
     intend: Callable[[Repeating], Awaitable[None]]
     record: Callable[[Attempted], None]
 
+
+#: What an attempt says whose delivery would have been tried again.
+BUDGET_SPENT = "not tried again: the retry budget of this endpoint is spent"
 
 _NEVER_SENT = Verdict(outcome="failed", rule="deadline", reason="deadline")
 _NO_TEST_URL = Verdict(outcome="failed", rule="test_url", reason="no_test_url")
@@ -96,6 +101,8 @@ async def carry(job: Job, desk: Desk) -> Finished:
         if job.attempts > 1:
             await desk.intend(Repeating(delivery_id=job.delivery_id, n=job.attempts))
         sent_at_ns, now_ns = desk.clock.wall_ns(), desk.steady_ns()
+        if job.attempts == 1:
+            _budget(job, desk, now_ns).first(now_ns)
         if now_ns >= job.deadline_ns:
             return Finished(attempted=None, verdict=known, answered_at_ns=now_ns)
         try:
@@ -127,6 +134,9 @@ async def carry(job: Job, desk: Desk) -> Finished:
         late = job.answer_by_ns is not None and now_ns > job.answer_by_ns
         attempted = _attempted(job, request, sent_at_ns, carried.answer, verdict, late=late, steady_ns=now_ns)
         job.doubted = job.doubted or verdict.outcome == "in_doubt"
+        if isinstance(step, Repeat) and not (job.doubted or carried.token_refused or _may_retry(job, desk, now_ns)):
+            step = Settle(settled(verdict, doubted=False))
+            attempted = structs.replace(attempted, detail=_with(attempted.detail, BUDGET_SPENT))
         if not isinstance(step, Repeat):
             return Finished(attempted=attempted, verdict=step.verdict, answered_at_ns=now_ns)
         if carried.token_refused and verdict.auth_failed:  # stale, it seems: not yet our credentials' fault
@@ -134,6 +144,19 @@ async def carry(job: Job, desk: Desk) -> Finished:
         desk.record(attempted)
         known = settled(verdict, doubted=job.doubted)
         await asyncio.sleep(step.after_ns / NS_S)
+
+
+def _budget(job: Job, desk: Desk, now_ns: int) -> RetryBudget:
+    return desk.retries.of(job.plan.endpoint_key, now_ns)
+
+
+def _may_retry(job: Job, desk: Desk, now_ns: int) -> bool:
+    """Whether the endpoint's budget has one more retry. It bounds what an outage costs; a doubt is not its business."""
+    return _budget(job, desk, now_ns).take(now_ns)
+
+
+def _with(detail: str | None, more: str) -> str:
+    return more if detail is None else f"{detail}; {more}"
 
 
 def accepted_fields(plan: ContractPlan) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import Final, Literal, Protocol
 
 from msgspec import structs
 
+from router.core.retry_budget import RetryBudgets
 from router.core.rules.standing import Moment, clock_of
 from router.core.state import Held
 from router.courier import Courier
@@ -47,6 +48,7 @@ class Deliveries:
         self._alarms = alarms
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._closed = False
+        self._retries = RetryBudgets()
         journal.on_intended = self._intended
 
     def __len__(self) -> int:
@@ -160,6 +162,7 @@ class Deliveries:
             clock=self._journal.clock,
             steady_ns=self._journal.steady_ns,
             secrets=self.secrets,
+            retries=self._retries,
             intend=self._intend,
             record=lambda fact: self._record(fact),
         )

@@ -7,8 +7,9 @@ import orjson
 import pytest
 
 from router.clock import SystemClock
+from router.core.retry_budget import FLOOR, RetryBudgets
 from router.courier import Courier
-from router.dispatch import Desk, Finished, Job, carry
+from router.dispatch import BUDGET_SPENT, Desk, Finished, Job, carry
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
 from router.model.facts import Attempted, Repeating
 from router.model.times import NS_S
@@ -20,6 +21,7 @@ BOTH_LOOPS = True
 TOKEN_URL = "https://id.example.com/token"
 OAUTH = {"type": "oauth2", "token_url": TOKEN_URL, "client_id": "acme", "client_secret": "secret:s"}
 ACCEPTED = answer('{"status":"accepted"}')
+UNAVAILABLE = answer("", 503, content_type="text/plain")
 UNAUTHORIZED = answer('{"status":"who?"}', 401)
 LOST = TransportFailure(kind="connection_lost", detail="gone")
 
@@ -50,6 +52,7 @@ class Round:
             orjson.dumps({"access_token": f"t{number}"})
         )
         self.clock = StillClock()
+        self.retries = RetryBudgets()
         self.fetches = 0
         self.requests: list[HttpRequest] = []
         self.told: list[Repeating | Attempted] = []
@@ -72,6 +75,7 @@ class Round:
             clock=self.clock,
             steady_ns=self.clock.wall_ns,
             secrets=self.secrets,
+            retries=self.retries,
             intend=self._intend,
             record=self.told.append,
         )
@@ -207,3 +211,49 @@ async def test_an_answer_that_breaks_the_reader_is_a_doubt(monkeypatch: pytest.M
     monkeypatch.setattr("router.dispatch.classify", broken)
     finished = await Round(ACCEPTED).run()
     assert (finished.verdict.outcome, finished.verdict.reason) == ("in_doubt", "unclassified")
+
+
+class TestRetryBudget:
+    """An endpoint is given so many retries and no more."""
+
+    @staticmethod
+    def spend(world: Round) -> None:
+        """Take all that there is."""
+        budget = world.retries.of("b/crm", NOON)
+        for _ in range(FLOOR):
+            assert budget.take(NOON)
+
+    async def test_a_spent_budget_ends_the_retries(self) -> None:
+        """The delivery has failed as its last attempt says, which also says why no other follows."""
+        world = Round(UNAVAILABLE, ACCEPTED)
+        self.spend(world)
+        finished = await world.run()
+        assert (finished.verdict.outcome, finished.verdict.reason) == ("failed", "unavailable")
+        assert (len(world.requests), last(finished).n, last(finished).outcome) == (1, 1, "failed")
+        assert last(finished).detail == BUDGET_SPENT
+
+    async def test_it_is_said_beside_what_else_there_is_to_say(self) -> None:
+        """The words for what went wrong stay."""
+        world = Round(TransportFailure(kind="connect", detail="connection refused"))
+        self.spend(world)
+        assert last(await world.run()).detail == f"connection refused; {BUDGET_SPENT}"
+
+    async def test_with_budget_left_it_is_tried_again(self) -> None:
+        """And each retry is taken out of it."""
+        world = Round(UNAVAILABLE, ACCEPTED)
+        finished = await world.run()
+        assert (finished.verdict.outcome, last(finished).n) == ("accepted", 2)
+        assert world.retries.of("b/crm", NOON).retries == 1
+
+    async def test_a_doubt_is_asked_about_whatever_is_spent(self) -> None:
+        """Nothing but the deadline bounds those repeats, and they take nothing from the budget."""
+        world = Round(LOST, LOST, ACCEPTED, idempotent=True)
+        self.spend(world)
+        assert (await world.run()).verdict.outcome == "accepted"
+        assert world.retries.of("b/crm", NOON).retries == FLOOR
+
+    async def test_a_stale_token_is_renewed_whatever_is_spent(self) -> None:
+        """That is no outage of the buyer's, and happens once."""
+        world = Round(UNAUTHORIZED, ACCEPTED, auth=OAUTH)
+        self.spend(world)
+        assert (await world.run()).verdict.outcome == "accepted"
