@@ -20,6 +20,7 @@ _ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-
     len(TAKEN),
     TAKEN,
 )
+_DRIP_S: Final = 0.1
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -42,8 +43,26 @@ class Sink(asyncio.Protocol):
         assert length is not None or not found
         if found and length is not None and len(body) >= int(length[1]):
             self._held = b""
-            assert self._transport is not None
-            self._transport.write(_ANSWER)
+            self.answer()
+
+    def answer(self) -> None:
+        """Take the lead."""
+        assert self._transport is not None
+        self._transport.write(_ANSWER)
+
+
+class Drip(Sink):
+    """Answers as the sink does, a byte each 100 ms: alive, and never done in time."""
+
+    def answer(self) -> None:
+        """Begin."""
+        self._drip(0)
+
+    def _drip(self, at: int) -> None:
+        assert self._transport is not None
+        if at < len(_ANSWER) and not self._transport.is_closing():
+            self._transport.write(_ANSWER[at : at + 1])
+            asyncio.get_running_loop().call_later(_DRIP_S, self._drip, at + 1)
 
 
 def pin(core: int) -> None:
@@ -54,7 +73,7 @@ def pin(core: int) -> None:
 
 @contextmanager
 def sink() -> Iterator[dict[str, int]]:
-    """A running sink, on the other core: its ports by scheme. The process that asks keeps to the first core."""
+    """A running sink, on the other core: its ports `http`, `https` and `drip`. Who asks keeps to the first core."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there,), daemon=True)
@@ -74,11 +93,12 @@ def _serve(ports: Connection) -> None:
         loop = asyncio.get_running_loop()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
-        plain = await loop.create_server(Sink, "127.0.0.1", 0)
-        secure = await loop.create_server(Sink, "127.0.0.1", 0, ssl=tls)
-        ports.send(
-            {scheme: server.sockets[0].getsockname()[1] for scheme, server in (("http", plain), ("https", secure))}
-        )
+        servers = {
+            "http": await loop.create_server(Sink, "127.0.0.1", 0),
+            "https": await loop.create_server(Sink, "127.0.0.1", 0, ssl=tls),
+            "drip": await loop.create_server(Drip, "127.0.0.1", 0),
+        }
+        ports.send({name: server.sockets[0].getsockname()[1] for name, server in servers.items()})
         await asyncio.Event().wait()
 
     with suppress(KeyboardInterrupt):
