@@ -8,12 +8,14 @@ Once an attempt was in doubt, a later one that certainly failed proves nothing a
 doubt. Only an answer (accepted, rejected, duplicate) ends it.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from router.model.delivery import Verdict
+from router.model.facts import AnyFact, Attempted, Contradicted, Settled
 from router.model.times import NS_MINUTE, NS_MS
 
 #: A repeat never follows at once and never waits longer than this by itself, whatever `backoff` says.
@@ -73,3 +75,16 @@ def pause_ns(backoff_ns: int, attempt: int) -> int:
     """The wait after attempt number `attempt`: `backoff`, doubled by each attempt, between 50 ms and a minute."""
     doubled = backoff_ns << min(attempt - 1, _DOUBLINGS_MAX)
     return max(BACKOFF_MIN_NS, min(doubled, max(BACKOFF_MAX_NS, backoff_ns)))
+
+
+def contradicts(told: Sequence[AnyFact], outcome: Literal["accepted", "rejected"], by: str) -> bool:
+    """Whether a word on a delivery is against what its doubt was resolved as, and news from whoever says it.
+
+    `told` are all facts of the delivery, in order; the last `Settled` is what it came to. Where there never was a doubt
+    the buyer's own answer decided: whoever thinks otherwise returns the lead.
+    """
+    settled = [fact for fact in told if isinstance(fact, Settled)]
+    doubted = any(isinstance(fact, Attempted | Settled) and fact.outcome == "in_doubt" for fact in told)
+    if not settled or not doubted or (settled[-1].outcome == "accepted") == (outcome == "accepted"):
+        return False
+    return not any(isinstance(fact, Contradicted) and (fact.outcome, fact.by) == (outcome, by) for fact in told)

@@ -27,6 +27,7 @@ from router.model.facts import (
     Bidden,
     Certified,
     Contracts,
+    Contradicted,
     Decided,
     Deposited,
     Ended,
@@ -751,6 +752,7 @@ _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     Repeating: State._repeating,  # type: ignore[dict-item]
     Attempted: State._attempted,  # type: ignore[dict-item]
     Settled: State._settled,  # type: ignore[dict-item]
+    Contradicted: lambda _state, _entry, _fact: None,  # what was resolved stands
     Ended: State._ended,  # type: ignore[dict-item]
     Queued: State._queued,  # type: ignore[dict-item]
     Reopened: State._reopened,  # type: ignore[dict-item]

@@ -1,22 +1,37 @@
 """What operators and buyers may do to the running engine: pause, resume, resolve, reroute, reload. All recorded."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from msgspec import structs
 
+from router.core.delivery import contradicts
 from router.core.live import Live
 from router.core.overrides import in_force
 from router.core.rules.standing import balance
 from router.engine.engine import Engine
 from router.engine.slices import Slices
 from router.engine.views import Refused, ReloadResult
-from router.model.facts import Deposited, Overridden, Paused, Received, Reopened, Reserved, Restored, Resumed, Settled
+from router.model.facts import (
+    AnyFact,
+    Contradicted,
+    Deposited,
+    Overridden,
+    Paused,
+    Received,
+    Reopened,
+    Reserved,
+    Restored,
+    Resumed,
+)
 from router.terms.book import CapPlan
 from router.terms.candidate import Candidate
 from router.terms.checks.certified import judge_certified
 from router.terms.compile import compiling
+
+log = logging.getLogger(__name__)
 
 Subject = Literal["contract", "buyer", "source"]
 
@@ -118,26 +133,31 @@ class Controls:
     async def resolve(
         self, delivery_id: str, outcome: Literal["accepted", "rejected"], *, by: str, buyer_id: str | None = None
     ) -> None:
-        """Settle a delivery in doubt. Raises Refused: 404 unknown (or another buyer's), 409 not in doubt (any more)."""
+        """Settle a delivery in doubt. Raises Refused: 404 unknown (or another buyer's), 409 not in doubt (any more).
+
+        A word against what a doubt was resolved as changes nothing, and is put on record: two buyers may have the lead.
+        """
         held = self._engine.state.held.get(delivery_id)
         if held is not None and (buyer_id is None or held.buyer_id == buyer_id):
             if held.status == "in_doubt":
                 await self._engine.resolve(delivery_id, outcome, by=by)
                 return
             raise Refused(409, "in_flight", "the delivery is still in flight: its outcome is not known yet")
-        if held is None and await self._was_settled(delivery_id, buyer_id):
-            raise Refused(409, "already_settled", "the delivery has an outcome already")
-        raise Refused(404, "not_found", "no delivery of that id")
+        told = await self._told(delivery_id, buyer_id) if held is None else None
+        if told is None:
+            raise Refused(404, "not_found", "no delivery of that id")
+        if contradicts(told, outcome, by):
+            log.warning("doubt_contradicted", extra={"delivery_id": delivery_id, "outcome": outcome, "by": by})
+            await self._engine.write([Contradicted(delivery_id=delivery_id, outcome=outcome, by=by)])
+        raise Refused(409, "already_settled", "the delivery has an outcome already")
 
-    async def _was_settled(self, delivery_id: str, buyer_id: str | None) -> bool:
+    async def _told(self, delivery_id: str, buyer_id: str | None) -> list[AnyFact] | None:
+        """All facts of a delivery; None when there is none of that id, or it is another buyer's."""
         lead_id = await self._engine.ledger.lead_of(delivery_id)
         entries = await self._engine.ledger.entries_of(lead_id) if lead_id is not None else []
-        return any(
-            isinstance(entry.fact, Reserved)
-            and entry.fact.delivery_id == delivery_id
-            and (buyer_id is None or entry.fact.buyer_id == buyer_id)
-            for _, entry in entries
-        )
+        facts = [entry.fact for _, entry in entries if getattr(entry.fact, "delivery_id", None) == delivery_id]
+        mine = any(isinstance(one, Reserved) and buyer_id in (None, one.buyer_id) for one in facts)
+        return facts if mine else None
 
     async def reroute(self, lead_id: str, *, by: str) -> None:
         """Run an ended lead again now.

@@ -34,6 +34,7 @@ from router.model.facts import (
     Asked,
     Attempted,
     Bidden,
+    Contradicted,
     Decided,
     Ended,
     Entry,
@@ -227,6 +228,11 @@ class Proof:
                 _attempt(one.fact)
                 for one in entries
                 if isinstance(one.fact, Attempted) and one.fact.delivery_id == fact.delivery_id
+            ],
+            "contradicted": [
+                {"at": format_instant(one.at_ns), "outcome": one.fact.outcome, "by": one.fact.by}
+                for one in entries
+                if isinstance(one.fact, Contradicted) and one.fact.delivery_id == fact.delivery_id
             ],
         }
 
@@ -476,6 +482,8 @@ def _history(entry: Entry) -> dict[str, Any] | None:
             return {"at": at, "what": "repeating", "detail": f"attempt {fact.n} of {fact.delivery_id}"}
         case Settled():
             return {"at": at, "what": "settled", "detail": f"{fact.delivery_id} {fact.outcome}", "by": fact.by}
+        case Contradicted():
+            return {"at": at, "what": "contradicted", "detail": f"{fact.delivery_id} {fact.outcome}", "by": fact.by}
         case Ended():
             return {"at": at, "what": "ended", "detail": fact.status + (f" ({fact.reason})" if fact.reason else "")}
         case _:

@@ -179,6 +179,14 @@ class Settled(Fact, frozen=True, kw_only=True, tag=True):
     steady_ns: int = 0  # when a doubt was resolved, as `Attempted` has it
 
 
+class Contradicted(Fact, frozen=True, kw_only=True, tag=True):
+    """Somebody says of a doubt that was resolved that it was the other thing. What was resolved stands."""
+
+    delivery_id: str
+    outcome: Literal["accepted", "rejected"]
+    by: str
+
+
 class Ended(Fact, frozen=True, kw_only=True, tag=True):
     """A lead reached a status that ends its routing, for now (a reroute or a resolved doubt may go on)."""
 
@@ -345,6 +353,7 @@ AnyFact = (
     | Repeating
     | Attempted
     | Settled
+    | Contradicted
     | Ended
     | Queued
     | Reopened

@@ -8,8 +8,9 @@ import pytest
 
 from router.engine.controls import Controls
 from router.engine.proof import Proof
+from router.engine.views import Refused
 from router.model.delivery import HttpRequest
-from router.model.facts import Attempted, Reserved, Settled
+from router.model.facts import Attempted, Contradicted, Reserved, Settled
 from router.model.times import NS_HOUR, NS_S
 from router.terms.candidate import Candidate
 from tests import factory
@@ -226,3 +227,72 @@ def test_no_repeat_starts_after_the_deadline_however_slow_the_disk_is() -> None:
     assert [fact.outcome for fact in facts(w, Settled)] == ["in_doubt"]
     assert len(facts(w, Attempted)) == 1
     assert max(fact.sent_at_ns for fact in facts(w, Attempted)) < factory.NOON + 20 * NS_S
+
+
+def test_a_word_against_what_was_resolved_is_put_on_record_once() -> None:
+    """The operator said rejected, the buyer says it has the lead: 409, nothing changes, and the trace shows it."""
+    w = world(script(first=HANG))
+
+    async def story(w: RouterWorld) -> Any:
+        await w.sell(factory.lead())
+        doubt = doubtful(w)
+        await controls(w).resolve(doubt, "rejected", by="operator:alice")
+        await w.engine.settled("lead-1", 60)
+        before = w.engine.state.dump()
+        for outcome, by in (("rejected", "buyer:first"), ("accepted", "buyer:first"), ("accepted", "buyer:first")):
+            with pytest.raises(Refused) as refused:
+                await controls(w).resolve(doubt, outcome, by=by, buyer_id="first")  # type: ignore[arg-type]
+            assert (refused.value.status, refused.value.code) == (409, "already_settled")
+        assert w.engine.state.dump() == before
+        return await Proof(w.engine).trace("lead-1")
+
+    trace = w.play(story)
+    assert [(one.outcome, one.by) for one in facts(w, Contradicted)] == [("accepted", "buyer:first")]
+    first, second = trace["deliveries"]
+    assert [(one["outcome"], one["by"]) for one in first["contradicted"]] == [("accepted", "buyer:first")]
+    assert (first["outcome"], second["outcome"], second["contradicted"]) == ("rejected", "accepted", [])
+    assert "contradicted" in [line["what"] for line in trace["history"]]
+
+
+def test_who_never_was_in_doubt_is_not_contradicted() -> None:
+    """The buyer itself accepted: another word later is 409 and no fact; leads are given back as returns."""
+    w = world(script())
+
+    async def story(w: RouterWorld) -> None:
+        await w.sell(factory.lead())
+        [delivery_id] = [fact.delivery_id for fact in facts(w, Settled)]
+        with pytest.raises(Refused):
+            await controls(w).resolve(delivery_id, "rejected", by="buyer:first", buyer_id="first")
+
+    w.play(story)
+    assert facts(w, Contradicted) == []
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_however_often_the_process_dies_between_attempts_the_bytes_and_the_id_are_the_same(kills: int) -> None:
+    """A doubt at an idempotent buyer, the process dead while it waits to ask again and while it asks: one body, one
+    id, although everything in it that could change with time or process is in it.
+    """
+    body = {
+        "id": "{{delivery_id}}", "lead": "{{lead_id}}", "at": "{{received_at}}", "price": "{{price}}",
+        "source": "{{source_id}}", "contract": "{{contract_id}}", "zip": "{{postal_code}}", "phone": "{{phone}}",
+    }  # fmt: skip
+    keys = {"idempotent": True, "body": body, "retry": {"backoff": "2s"}}
+
+    def play(lane: str, _request: HttpRequest, number: int) -> tuple[float, Answer]:
+        return (0.2, ACCEPTED) if lane != "first" or number > kills else (0.5, answer(500, b""))
+
+    w = world(play, first={"endpoint_keys": keys}, lead_type={"deadline": "60s"})
+
+    async def story(w: RouterWorld) -> str:
+        await w.take(factory.lead())
+        for number in range(kills):
+            await asyncio.sleep(1.0 if number % 2 == 0 else 0.2)  # while it waits; while it asks
+            await w.restart()
+        return (await w.engine.settled("lead-1", 60)).status
+
+    assert w.play(story) == "sold"
+    assert set(w.buyers.asked()) == {"first"}
+    assert len(w.buyers.requests) > kills
+    assert len(set(w.buyers.requests)) == 1
+    assert len(facts(w, Reserved)) == 1
