@@ -1,8 +1,9 @@
 """Names to addresses, with a budget for each lane.
 
 The system's resolver blocks a thread for as long as it likes, and the event loop's own pool has few: four names whose
-servers do not answer would stop deliveries to everybody. So a lane has at most one look-up under way, in a thread of
-its own that nobody waits for longer than the attempt allows, and only a lane's own later look-ups stand behind it.
+servers do not answer would stop deliveries to everybody. So a lane has at most one look-up under way, in a thread that
+nobody waits for longer than the attempt allows, and only a lane's own later look-ups stand behind it. Lanes that ask
+for the same name at the same time share the thread.
 """
 
 import asyncio
@@ -38,27 +39,32 @@ def system_look_up(name: str) -> list[str]:
 
 
 class LookUps:
-    """The look-ups of all lanes, each in a daemon thread, at most `threads_max` at a time."""
+    """The look-ups of all lanes, each in a daemon thread, at most `threads_max` at a time.
+
+    A name has one thread however many lanes ask for it: buyers behind one address of an aggregator hang together, and
+    would otherwise take the threads that the others' names need.
+    """
 
     def __init__(self, look_up: LookUp = system_look_up, *, threads_max: int = THREADS_MAX) -> None:
         self._look_up = look_up
         self._threads_max = threads_max
-        self._under_way = 0
+        self._waiting: dict[str, list[asyncio.Future[list[str]]]] = {}  # by name; a thread each
 
     def start(self, name: str) -> "asyncio.Future[list[str]]":
         """Look a name up; the future ends with its addresses or an OSError, however long that takes."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[str]] = loop.create_future()
         future.add_done_callback(_seen)
-        if self._under_way >= self._threads_max:
+        if (waiting := self._waiting.get(name)) is not None:
+            waiting.append(future)
+        elif len(self._waiting) >= self._threads_max:
             future.set_exception(OSError(f"{self._threads_max} name look-ups are under way; is DNS down?"))
-            return future
-        self._under_way += 1
-        thread = threading.Thread(target=self._run, args=(loop, future, name), daemon=True, name="look-up")
-        thread.start()
+        else:
+            self._waiting[name] = [future]
+            threading.Thread(target=self._run, args=(loop, name), daemon=True, name="look-up").start()
         return future
 
-    def _run(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[list[str]]", name: str) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         """In the thread."""
         found: list[str] | OSError
         try:
@@ -68,18 +74,18 @@ class LookUps:
         except UnicodeError:
             found = OSError("the name cannot be written in DNS")
         if not loop.is_closed():
-            loop.call_soon_threadsafe(self._done, future, found)
+            loop.call_soon_threadsafe(self._done, name, found)
 
-    def _done(self, future: "asyncio.Future[list[str]]", found: list[str] | OSError) -> None:
-        self._under_way -= 1
-        if future.cancelled():
-            return
-        if isinstance(found, OSError):
-            future.set_exception(found)
-        elif not found:
-            future.set_exception(OSError("the name has no address"))
-        else:
-            future.set_result(found)
+    def _done(self, name: str, found: list[str] | OSError) -> None:
+        for future in self._waiting.pop(name):
+            if future.cancelled():
+                continue
+            if isinstance(found, OSError):
+                future.set_exception(found)
+            elif not found:
+                future.set_exception(OSError("the name has no address"))
+            else:
+                future.set_result(found)
 
 
 def _seen(future: "asyncio.Future[list[str]]") -> None:

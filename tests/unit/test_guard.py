@@ -247,13 +247,40 @@ class TestLookUps:
     async def test_threads_have_a_bound(self) -> None:
         """Beyond the bound a look-up fails at once instead of starting one more thread."""
         with hanging() as hung:
-            look_ups = LookUps(Names(a=hung), threads_max=2)
-            waiting = [look_ups.start("a"), look_ups.start("a")]
+            look_ups = LookUps(Names(a=hung, b=hung, c=["127.0.0.1"]), threads_max=2)
+            waiting = [look_ups.start("a"), look_ups.start("b")]
             with pytest.raises(OSError, match="2 name look-ups"):
-                await look_ups.start("a")
+                await look_ups.start("c")
             hung.set()
             assert await asyncio.gather(*waiting) == [["127.0.0.1"]] * 2
-            assert await look_ups.start("a") == ["127.0.0.1"]
+            assert await look_ups.start("c") == ["127.0.0.1"]
+
+    async def test_a_name_has_one_thread_however_many_lanes_ask(self) -> None:
+        """Buyers behind one hung name take one thread together, each gets the answer, and other names go on."""
+        with hanging() as hung:
+            names = Names(hub=hung, fine=["127.0.0.1"])
+            look_ups = LookUps(names, threads_max=2)
+            waiting = [look_ups.start("hub") for _ in range(300)]
+            assert await look_ups.start("fine") == ["127.0.0.1"]
+            waiting[0].cancel()
+            hung.set()
+            assert await asyncio.gather(*waiting[1:]) == [["127.0.0.1"]] * 299
+            assert names.asked.count("hub") == 1
+            assert await look_ups.start("hub") == ["127.0.0.1"]  # asked anew
+
+    async def test_a_failed_look_up_fails_for_all_who_share_it(self) -> None:
+        """Each of them is told why."""
+        with hanging() as hung:
+
+            def look_up(_name: str) -> list[str]:
+                hung.wait()
+                raise OSError("the server said no")
+
+            look_ups = LookUps(look_up)
+            waiting = [look_ups.start("hub") for _ in range(3)]
+            hung.set()
+            ended = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [str(one) for one in ended] == ["the server said no"] * 3
 
 
 async def test_one_hung_buyer_costs_the_others_no_time() -> None:
