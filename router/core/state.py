@@ -365,6 +365,7 @@ class State(Struct):
         held = self.held.get(fact.delivery_id)
         if held is not None:
             held.repeating = True
+            held.attempts = max(held.attempts, fact.n - 1)  # one that a crash cut short was never recorded
 
     def _attempted(self, _entry: Entry, fact: Attempted) -> None:
         held = self.held.get(fact.delivery_id)

@@ -102,7 +102,8 @@ class Deliveries:
             deadline_ns = deadline_of(lead, self._journal.book)
             if batch.moment.steady_ns < deadline_ns:
                 job = self.job(lead.lead, plan.id, delivery_id, held.price, deadline_ns, held.reference)
-                self.launch(structs.replace(job, attempts=held.attempts, doubted=True))
+                begun = held.attempts + (held.repeating or not held.attempts)  # the one cut short has its number too
+                self.launch(structs.replace(job, attempts=begun, doubted=True))
                 return
         self._journal.note(batch, Settled(delivery_id=delivery_id, outcome="in_doubt", reason="crash", by="restart"))
         self._journal.commit(batch, keep=True)

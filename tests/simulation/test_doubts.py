@@ -10,7 +10,7 @@ from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.engine.views import Refused
 from router.model.delivery import HttpRequest
-from router.model.facts import Attempted, Contradicted, Reserved, Settled
+from router.model.facts import Attempted, Contradicted, Repeating, Reserved, Settled
 from router.model.times import NS_HOUR, NS_S
 from router.terms.candidate import Candidate
 from tests import factory
@@ -296,3 +296,27 @@ def test_however_often_the_process_dies_between_attempts_the_bytes_and_the_id_ar
     assert len(w.buyers.requests) > kills
     assert len(set(w.buyers.requests)) == 1
     assert len(facts(w, Reserved)) == 1
+    assert len(facts(w, Repeating)) == len(w.buyers.requests) - 1  # each has an intent of its own
+
+
+def test_an_attempt_that_a_crash_cut_short_keeps_its_number() -> None:
+    """It may have been sent and nobody recorded it, twice: the next one is the third, each with its own intent."""
+
+    def play(_lane: str, _request: HttpRequest, number: int) -> tuple[float, Answer]:
+        return (3.0, HANG) if number < 2 else (0.2, ACCEPTED)
+
+    w = world(play, first={"endpoint_keys": {"idempotent": True}})
+
+    async def story(w: RouterWorld) -> Any:
+        await w.take(factory.lead())
+        for _ in range(2):
+            await asyncio.sleep(1)
+            await w.restart()
+        await w.engine.settled("lead-1", 60)
+        return await Proof(w.engine).trace("lead-1")
+
+    trace = w.play(story)
+    assert w.buyers.asked() == ["first"] * 3
+    assert [fact.n for fact in facts(w, Repeating)] == [2, 3]
+    [delivery] = trace["deliveries"]
+    assert [(one["n"], one["outcome"]) for one in delivery["attempts"]] == [(3, "accepted")]
