@@ -20,8 +20,8 @@ from router.model.times import NS_S
 WINDOW_NS: Final = 10 * NS_S
 #: Retries in a window that an endpoint has anyway.
 FLOOR: Final = 100
-#: One more for so many first attempts in the window.
-FIRSTS_FOR_ONE: Final = 5
+#: One more for so many first attempts in the window: who fails every other time is tried again in full.
+FIRSTS_FOR_ONE: Final = 2
 ENDPOINTS_MAX: Final = 4_096
 
 

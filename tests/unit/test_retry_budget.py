@@ -18,7 +18,7 @@ def test_the_floor_is_there_without_any_traffic() -> None:
 
 
 def test_each_first_attempt_adds_its_share() -> None:
-    """A fifth of them on top of the floor, as with other clients that have such a budget."""
+    """Half of them on top of the floor: who fails every other time is tried again in full."""
     budget = RetryBudget()
     for _ in range(1_000):
         budget.first(5)
