@@ -137,9 +137,9 @@ class Pass:
         for number in range(round(seconds * rate * len(people))):
             await asyncio.sleep(max(0.0, began + number * step - loop.time()))
             place = number % len(people)
-            tasks.append(asyncio.create_task(self._sell(people[place], place, number)))
-        fine = [task for task in tasks if task.get_name() == "fine"]
-        await asyncio.wait(fine)
+            kind = people[place].rstrip("0123456789")
+            tasks.append(asyncio.create_task(self._sell(kind, place, number), name=kind))
+        await asyncio.wait([task for task in tasks if task.get_name() == "fine"])
         self._storm.set()
         for task in tasks:
             task.cancel()
@@ -149,11 +149,7 @@ class Pass:
         self._engine.failure.cancel()
         return self
 
-    async def _sell(self, name: str, place: int, number: int) -> None:
-        kind = name.rstrip("0123456789")
-        task = asyncio.current_task()
-        assert task is not None
-        task.set_name(kind)
+    async def _sell(self, kind: str, place: int, number: int) -> None:
         now_ns = self._clock.wall_ns()
         lead = Lead(
             lead_id=self._clock.new_id(),
