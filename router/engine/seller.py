@@ -282,7 +282,11 @@ class Seller:
         """Something changed for a contract: whoever stands in its line tries again, in order, while there is room."""
         while (waiter := self._room.first(contract_id)) is not None:
             batch = self._journal.batch()
-            self.route(batch, waiter.lead_id, by="queue" if waiter.queued else "wait")
+            lead = self._journal.state.open.get(waiter.lead_id)
+            if lead is not None and lead.deliveries and not waiter.queued:  # on its way down a ranking
+                self.advance(batch, waiter.lead_id)
+            else:
+                self.route(batch, waiter.lead_id, by="queue" if waiter.queued else "wait")
             self._journal.commit(batch)
             if waiter.lead_id in self._room or waiter.lead_id in self._gate:
                 break
@@ -317,18 +321,29 @@ class Seller:
         old = lead_type is not None and not is_young(lead.lead, self._journal.book, batch.moment.at_ns)
         move = next_move(lead, sell, now_ns=now_ns, deadline_ns=deadline_ns, exhausted=exhausted, too_old=old)
         if isinstance(move, Offer):
-            if self._offer(batch, lead, move.copies) == move.copies:
+            offered, momentary = self._offer(batch, lead, move.copies)
+            if offered:
+                self._room.remove(lead_id)
+            if offered == move.copies:
                 return
             move = next_move(lead, sell, now_ns=now_ns, deadline_ns=deadline_ns, exhausted=True)
+            give_up_ns = min(deadline_ns, self._too_old_at(lead.lead, batch.moment))
+            if momentary and isinstance(move, End) and move.status == "unsold" and now_ns < give_up_ns:
+                self._wait(lead_id, momentary, give_up_ns, queued=False)
+                return
         if isinstance(move, End) and not (self.draining and move.status == "unsold" and move.reason != "deadline"):
             self.end(batch, lead.lead, self._ended(lead, move))
 
-    def _offer(self, batch: Batch, lead: OpenLead, copies: int) -> int:
-        """Reserve for up to so many of the recorded ranking, each re-checked under the terms of this moment."""
+    def _offer(self, batch: Batch, lead: OpenLead, copies: int) -> tuple[int, tuple[str, ...]]:
+        """Reserve for up to so many of the recorded ranking, each re-checked under the terms of this moment.
+
+        How many that were, and the contracts that only the moment stands against.
+        """
         one = lead.lead
         standings = self._standings(one.lead_type, lead.mode)
         offered = 0
         passed: dict[str, tuple[str, str, str]] = {}
+        momentary: list[str] = []
         bids = None
         if standings is not None and standings.board.pinged:
             bids = stand_ins(standings.board) if one.test else taken_in(lead)
@@ -352,13 +367,17 @@ class Seller:
                 offered += 1
                 if offered == copies:
                     break
-            elif len(passed) < PASSED_MAX:
-                finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
-                if finding is not None:
-                    passed[contract_id] = finding[:3]
-        if passed:
+                continue
+            finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
+            if finding is None:
+                continue
+            if finding[0] in MOMENTARY:
+                momentary.append(contract_id)
+            if len(passed) < PASSED_MAX:
+                passed[contract_id] = finding[:3]
+        if passed and one.lead_id not in self._room:  # who waits was told when it began to
             self._journal.note(batch, PassedOver(lead_id=one.lead_id, refusals=passed))
-        return offered
+        return offered, tuple(momentary)
 
     def _standings(self, lead_type: str, mode: Mode) -> Standings | None:
         return self._journal.live.standings.get((lead_type, mode))

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from router.model.facts import Reserved
+from router.model.delivery import HttpRequest
+from router.model.facts import PassedOver, Reserved
 from router.model.times import NS_S
 from tests import factory
-from tests.simulation.router_world import ACCEPTED, REJECTED, RouterWorld
+from tests.simulation.router_world import ACCEPTED, REJECTED, Answer, RouterWorld
 from tests.simulation.test_selling import by_buyer, facts
 
 OPENS_AT_ONE = {"open": ["Mon-Fri 13:00-18:00"], "when_closed": "queue"}  # it is noon
@@ -135,3 +136,91 @@ def test_a_lead_nobody_will_ever_take_does_not_wait() -> None:
         return [view.status, view.reason, w.clock.wall_ns() - began]
 
     assert world.play(story) == ["unsold", "no_eligible_contract", 0]
+
+
+def walked(
+    *, second: dict[str, Any] | None = None, contract: dict[str, Any] | None = None, slow_s: float = 1.0
+) -> RouterWorld:
+    """The first in rank declines everything; the second takes it, so many seconds later."""
+
+    def script(lane: str, _request: HttpRequest, _number: int) -> tuple[float, Answer]:
+        return (0.1, REJECTED) if lane == "first" else (slow_s, ACCEPTED)
+
+    book = factory.book(
+        factory.buyer("first", factory.contract("a", price="20.00")),
+        factory.buyer(
+            "second",
+            factory.contract("b", price="10.00", **(contract or {})),
+            **({"max_in_flight": 1} if second is None else second),
+        ),
+    )
+    return RouterWorld(book, script)
+
+
+async def together(world: RouterWorld, count: int, wait_s: float = 60) -> list[tuple[str, str | None]]:
+    """So many leads of as many people arrive at once; how each ends."""
+    leads = [factory.lead(f"lead-{number}", phone=f"+1512555{1000 + number}") for number in range(count)]
+    views = await asyncio.gather(*(world.sell(lead, wait_s) for lead in leads))
+    return [(view.status, view.reason) for view in views]
+
+
+def test_the_next_in_rank_is_waited_for_when_only_the_moment_is_against_it() -> None:
+    """Declined by the first while the second is busy: nobody is lost, each has its turn, told once why it waited."""
+    world = walked()
+    assert world.play(lambda w: together(w, 4)) == [("sold", None)] * 4
+    assert world.buyers.busiest["second"] == 1
+    assert [fact.refusals["b"][0] for fact in facts(world, PassedOver)] == ["concurrency_limited"] * 3
+
+
+def test_a_rate_is_waited_for_on_the_way_down() -> None:
+    """The second takes one lead in five seconds: the fifth finds no time before its deadline."""
+    world = walked(contract={"rate": {"leads": 12, "per": "minute", "burst": 1}}, second={})
+    ends = world.play(lambda w: together(w, 5))
+    assert sorted(ends, key=str) == [("sold", None)] * 4 + [("unsold", "deadline")]
+
+
+def test_the_deadline_ends_the_wait_for_the_next_in_rank() -> None:
+    """The second never gets free: the others end at their deadline, and hold nothing."""
+    world = walked(slow_s=30)
+    assert world.play(lambda w: together(w, 3)) == [("sold", None)] + [("unsold", "deadline")] * 2
+    assert not world.engine.state.open
+    assert not world.engine.state.held
+
+
+def test_who_waits_for_the_next_in_rank_goes_on_after_a_restart() -> None:
+    """The process dies while a lead waits on its way down: the next one walks on, and asks nobody twice."""
+    world = walked(slow_s=2)
+
+    async def story(w: RouterWorld) -> list[str]:
+        for number in range(2):
+            await w.take(factory.lead(f"lead-{number}", phone=f"+1512555{1000 + number}"))
+        await asyncio.sleep(1)
+        await w.restart()
+        return [(await w.engine.settled(f"lead-{number}", 60)).status for number in range(2)]
+
+    assert world.play(story) == ["in_doubt", "sold"]  # what was being sent holds its place until it is resolved
+    assert world.buyers.asked() == ["first", "first", "second", "second"]
+
+
+def test_a_shared_lead_that_has_a_copy_sold_waits_for_nobody() -> None:
+    """Its answer is not kept back for one copy more: the first sells it, the busy second is passed over."""
+
+    def script(lane: str, _request: HttpRequest, _number: int) -> tuple[float, Answer]:
+        return (0.1 if lane == "first" else 10.0), ACCEPTED
+
+    book = factory.book(
+        factory.buyer("first", factory.contract("a", price="20.00", coverage={"postal_codes": ["78701"]})),
+        factory.buyer("second", factory.contract("b", price="10.00"), max_in_flight=1),
+        lead_type={"sell": {"mode": "shared", "max_copies": 2, "parallel": 1}},
+    )
+    world = RouterWorld(book, script)
+
+    async def story(w: RouterWorld) -> tuple[str, int, float]:
+        await w.take(factory.lead("elsewhere", postal_code="10001", phone="+15125550001", email="bo@example.com"))
+        began = w.loop.time()
+        view = await w.sell(factory.lead("lead-1"))
+        return view.status, view.copies, w.loop.time() - began
+
+    status, copies, took_s = world.play(story)
+    assert (status, copies) == ("sold", 1)
+    assert took_s < 1
