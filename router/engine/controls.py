@@ -25,6 +25,7 @@ from router.model.facts import (
     Reserved,
     Restored,
     Resumed,
+    Settled,
 )
 from router.terms.book import CapPlan
 from router.terms.candidate import Candidate
