@@ -86,6 +86,7 @@ _TRACED: Final = _object(
         "terms_version": TEXT,
         "allowed_by": _list(_object({"rule": TEXT, "expected": TEXT, "actual": TEXT})),
         "attempts": _list(_ATTEMPT),
+        "contradicted": _list(_object({"at": INSTANT, "outcome": TEXT, "by": TEXT})),
     }
 )
 _CAP: Final = _object(
