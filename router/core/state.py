@@ -63,7 +63,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 11
+FOLD_VERSION: Final = 12
 
 
 class Identity(Struct, frozen=True):
