@@ -28,6 +28,7 @@ STATE_PLACE: Final = "$STATE/"
 _FILE_BYTES_MAX: Final = 4 * 2**20
 _LIST_BYTES_MAX: Final = 64 * 2**20
 _AT_LINE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|(end of document))\)$")
+_DIGITS: Final = re.compile(r"[0-9_]+")
 
 Owned = TypeVar("Owned", LeadType, Source, Buyer)
 
@@ -237,6 +238,10 @@ def _toml(reading: _Reading, path: Path, file: str) -> dict[str, Any] | None:
         at = _AT_LINE.search(message)
         key = f"line {at[1]}, column {at[2]}" if at and at[1] else "at the end"
         reading.error(file, key, f"is not TOML: {message[: at.start()] if at else message}", "Correct it there")
+    except ValueError:  # Python reads no number of thousands of digits
+        longest = max(_DIGITS.finditer(text), key=lambda found: len(found[0]), default=None)
+        key = "" if longest is None else f"line {text.count(chr(10), 0, longest.start()) + 1}"
+        reading.error(file, key, "holds a number that is too long to be read", "Write a shorter one")
     except RecursionError:
         reading.error(file, "", "is nested too deeply to be read", "No term needs that; write it flatter")
     return None

@@ -60,6 +60,8 @@ BAD = [
     add('caps = [{ per = "day", limit = 1180591620717411303424 }]'),
     add('go_live = "9999-12-31"'),
     add("weight = -1"),
+    add(f"weight = {'1' * 5000}"),
+    add('sla = { max_lead_age = "1000000000000000000000000000000d" }'),
     add("share = nan"),
     put("787*", "*"),
     put("787*", "78799-78701"),

@@ -49,6 +49,17 @@ def listed(count: int) -> Callable[[Path], None]:
     return change
 
 
+def named(name: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
+    """A list that the contract names and somebody made so."""
+
+    def change(config: Path) -> None:
+        (config / "coverage").mkdir()
+        make(config / name)
+        put(CODES, f'files = ["{name}"]')(config)
+
+    return change
+
+
 def pipe(config: Path) -> None:
     """A pipe nobody writes to, among the buyers."""
     os.mkfifo(config / "buyers/pipe.toml")
@@ -82,6 +93,14 @@ def no_folder(config: Path) -> None:
         (put('id = "roofer"', ".".join("a" * 100_000) + " = 1"), "write it flatter"),
         (put('name = "Roofer Inc."', f'name = "{"x" * 5_000_000}"'), "Split it"),
         (put(CRITERION, '{ field = "first_name", pattern = "((a{1000}){1000}){1000}" }'), "plainer"),
+        (put('limit = 10', f"limit = {'1' * 5000}"), "too long to be read"),
+        (put('"America/Chicago"', '"../../../etc/passwd"'), "IANA name"),
+        (put('"America/Chicago"', '"America"'), "no time zone"),
+        (named("coverage/loop", lambda path: path.symlink_to("loop")), "links lead in a circle"),
+        (named("coverage/zero", lambda path: path.symlink_to("/dev/zero")), "outside the configuration"),
+        (named("coverage/folder", Path.mkdir), "there is no file"),
+        (named("coverage/latin", lambda path: path.write_bytes(b"78701\n\xff")), "UTF-8"),
+        (put(CRITERION, nested("any", 20)), "flatter"),
         (pipe, "is not a file"),
         (endless, "is not a file"),
         (circle, "cannot be read"),
