@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from router.cli import options as shared
 from router.cli.exits import CONFIG, DISK, DONE, CommandError
 
 if TYPE_CHECKING:
-    from router.demo.voices import Voice
+    from router.demo.own_voices import Apis
 
 PORT = 9900
 EPILOG = """\
@@ -22,6 +21,7 @@ EPILOG = """\
   ?after=20&then=503     after twenty requests turns into a 503 ...
    &for=60s              ... for a minute (or &for=10: for ten requests)
   ?at=787*:reject        leads from there meet that temper; again for more
+POST /token/VOICE        OAuth 2 client credentials of an API of --voices
 POST /turn/NAME/TEMPER   turns it now (?for=60s); /turn/NAME/usual takes that back
 GET /received            what came and was answered; /received/DELIVERY_ID of one delivery
 
@@ -31,7 +31,7 @@ docs/rehearsal.md says how to rehearse with it."""
 def arguments(parser: argparse.ArgumentParser) -> None:
     """`buyers [--port N] [--voices FILE] [--json]`."""
     parser.add_argument("--port", type=int, default=PORT, help=f"on loopback; 0 takes a free one (default: {PORT})")
-    parser.add_argument("--voices", type=Path, metavar="FILE", help="TOML: how your own buyers say yes and no")
+    parser.add_argument("--voices", type=Path, metavar="FILE", help="TOML: what your own buyers ask for and answer")
     shared.json_output(parser)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(["buyers, /buyer/TEMPER:", *_tempers(), "", EPILOG])
@@ -39,23 +39,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play the buyers until Ctrl-C, one line for each request: never more of a lead than its postal code."""
-    asyncio.run(_play(options.port, _voices(options.voices), as_json=options.json))
+    asyncio.run(_play(options.port, _apis(options.voices), as_json=options.json))
     return DONE
 
 
-def _voices(path: Path | None) -> "Mapping[str, Voice]":
-    from router.demo.own_voices import read_voices
+def _apis(path: Path | None) -> "Apis":
+    from router.demo.own_voices import Apis, read_voices
     from router.demo.voices import VOICES
 
     try:
-        return VOICES if path is None else read_voices(path)
+        return Apis(VOICES, {}) if path is None else read_voices(path)
     except OSError as error:
         raise CommandError(CONFIG, f"{path}: {error.strerror or error}", "Name a readable file.") from None
     except ValueError as error:
         raise CommandError(CONFIG, f"{path}: {error}", "docs/rehearsal.md shows how it is written.") from None
 
 
-async def _play(port: int, voices: "Mapping[str, Voice]", *, as_json: bool) -> None:
+async def _play(port: int, apis: "Apis", *, as_json: bool) -> None:
     from msgspec import to_builtins
 
     from router.demo.farm import Farm, Received
@@ -71,7 +71,7 @@ async def _play(port: int, voices: "Mapping[str, Voice]", *, as_json: bool) -> N
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
-    farm = Farm(port=port, heard=heard, voices=voices)
+    farm = Farm(port=port, heard=heard, voices=apis.voices, doors=apis.doors)
     try:
         await farm.__aenter__()
     except OSError as error:

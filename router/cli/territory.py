@@ -143,4 +143,9 @@ def _report(territory: Territory, list_name: str, written: dict[str, str]) -> li
     if territory.country == "US":
         lines[-1] += f": {len(codes_in_use(coverage))} postal codes in use"
     lines += [f"wrote {path}" for path in written.values()]
+    for directory in sorted({Path(path).parent.parent for path in written.values()}):
+        if not (directory / "router.toml").exists():
+            lines.append(
+                f"there is no router.toml in {directory}: if your configuration is elsewhere, name it (--config)"
+            )
     return [*lines, "", toml(as_terms(territory, list_name)).rstrip()]

@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import count
+from types import MappingProxyType
 from typing import Final, cast
 
 import orjson
@@ -18,17 +20,19 @@ from aiohttp import web
 from msgspec import Struct, structs, to_builtins
 
 from router.demo import courses
+from router.demo.doors import Door
 from router.demo.manners import Stage
 from router.demo.memory import Memory
-from router.demo.reading import fields_of, kind_of, postal_code_of, presented
-from router.demo.tempers import TEMPERS, Act, Request
+from router.demo.reading import Fields, basic, fields_of, kind_of, postal_code_of, presented
+from router.demo.tempers import TEMPERS, Act, Request, say
 from router.demo.voices import VOICES, Said, Voice
-from router.model.times import NS_MS
+from router.model.times import NS_MS, NS_S
 
 RECEIVED_MAX: Final = 200_000
 BODY_MAX_BYTES: Final = 256 * 1024
 BUYERS_MAX: Final = 10_000
 _UNREAD: Final = "reset-before"
+NO_DOORS: Final[Mapping[str, Door]] = MappingProxyType({})
 
 
 class Received(Struct, frozen=True, kw_only=True):
@@ -64,13 +68,20 @@ class Farm:
         port: int = 0,
         heard: Callable[[Received], None] | None = None,
         voices: Mapping[str, Voice] = VOICES,
+        doors: Mapping[str, Door] = NO_DOORS,
     ):
-        """`port` 0 takes a free one; `heard` is called with each request when it has been dealt with."""
+        """`port` 0 takes a free one; `heard` is called with each request when it has been dealt with.
+
+        `doors` are what buyers of these voices insist on.
+        """
         self._host, self._port = host, port
         self._heard = heard
         self._voices = voices
+        self._doors = doors
+        self._tokens: dict[str, int] = {}  # until when each lives
         self._began_ns = time.monotonic_ns()
         self._buyers: dict[str, Memory] = {}
+        self._numbers = count(1)
         self._stopping = asyncio.Event()
         self.received: list[Received] = []
         app = web.Application(client_max_size=BODY_MAX_BYTES)
@@ -78,6 +89,7 @@ class Farm:
         app.router.add_get("/received", self._list)
         app.router.add_get("/received/{delivery_id}", self._list)
         app.router.add_post("/turn/{name}/{temper}", self._turn)
+        app.router.add_post("/token/{voice}", self._token)
         for path in ("/buyer/{temper}", "/buyer/{temper}/{name}"):
             app.router.add_route("*", path, self._buyer)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -159,7 +171,8 @@ class Farm:
         met = partial(memory.temper, course, turn=(turn := memory.next_turn(course, now_ns)), now_ns=now_ns)
         kind, query = kind_of(request.content_type), list(request.query.items())
         read = met(postal_code=postal_code_of(fields_of(kind, query, b""))) != _UNREAD
-        postal_code = postal_code_of(fields_of(kind, query, await request.read() if read else b""))
+        fields = fields_of(kind, query, await request.read() if read else b"")
+        postal_code = postal_code_of(fields)
         delivery_id = request.headers.get("Idempotency-Key", "").strip('"')
         asked = Request(
             postal_code=postal_code,
@@ -171,6 +184,9 @@ class Farm:
         )
         temper = met(postal_code=postal_code)
         act = TEMPERS[temper][1](asked)
+        door = self._doors.get(request.query.get("voice", ""))
+        if door is not None:
+            act = self._at_the_door(door, request, memory, asked, fields, act)
         came = Received(
             path=request.path,
             name=name,
@@ -184,6 +200,37 @@ class Farm:
             at_ms=now_ns // NS_MS,
         )
         return await self._perform(request, act, came)
+
+    def _at_the_door(
+        self, door: Door, request: web.Request, memory: Memory, asked: Request, fields: Fields, act: Act
+    ) -> Act:
+        """What becomes of an answer where the buyer's API insists on something; a broken buyer insists on nothing."""
+        if act.manner != "answer" or act.said not in ("accepted", "rejected", "duplicate", "bid"):
+            return act
+        living = frozenset(token for token, until_ns in self._tokens.items() if until_ns > self._now_ns())
+        if door.stranger(request.headers, living):
+            return say(asked, "unknown")
+        lacking = door.lacks(kind_of(request.content_type), fields, ping=act.said == "bid")
+        if lacking is not None:
+            return say(asked, "rejected", lacking)
+        if act.said == "accepted" and memory.had(list(door.marks(fields))):
+            return say(asked, "duplicate", "we have it")
+        return act
+
+    async def _token(self, request: web.Request) -> web.Response:
+        """OAuth 2 client credentials of a buyer's API."""
+        door = self._doors.get(request.match_info["voice"])
+        if door is None or door.token is None:
+            return web.json_response({"error": "no API of that name gives tokens"}, status=404)
+        user, password = basic(request.headers.get("Authorization", ""))
+        if not door.token.grants({name: str(text) for name, text in (await request.post()).items()}, user, password):
+            return web.json_response({"error": "invalid_client"}, status=401)
+        now_ns, lasts_ns = self._now_ns(), door.token.lasts_ns
+        self._tokens = {token: until_ns for token, until_ns in self._tokens.items() if until_ns > now_ns}
+        token = f"farm-token-{next(self._numbers)}"
+        self._tokens[token] = now_ns + lasts_ns
+        told = {"access_token": token, "token_type": "Bearer", "expires_in": lasts_ns // NS_S}
+        return web.json_response(told)
 
     async def _perform(self, request: web.Request, act: Act, came: Received) -> web.StreamResponse:
         place = self._remember(came)

@@ -1,6 +1,7 @@
 """What one buyer of the farm remembers: how often it was asked, for which deliveries, and how its temper turned."""
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Final
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ class Memory:
         self._turned: Turned | None = None
         self._spell: Spell | None = None
         self._deliveries: Counter[str] = Counter()
+        self._people: set[bytes] = set()
 
     def next_turn(self, course: Course, now_ns: int) -> int:
         """Another request came: its number, from 0 on."""
@@ -40,6 +42,14 @@ class Memory:
             self._deliveries.clear()
         before = self._deliveries[delivery_id]
         self._deliveries[delivery_id] += 1
+        return before
+
+    def had(self, marks: Collection[bytes]) -> bool:
+        """Whether it took this person before; now it has taken them."""
+        if len(self._people) >= DELIVERIES_MAX:
+            self._people.clear()
+        before = not self._people.isdisjoint(marks)
+        self._people.update(marks)
         return before
 
     def enchant(self, temper: str, lasts: While, now_ns: int) -> None:

@@ -1,27 +1,32 @@
-"""Voices out of a file: what a buyer's own API document says it answers, so that its response rules can be rehearsed.
+"""Buyers out of a file: what their API document says they ask for and answer, so that it can be rehearsed.
 
-One TOML table a voice, in it one table for each thing a buyer can say:
+One TOML table a buyer, in it one table for each thing it can say, and what it insists on:
 
+    [northwind.asks]
+    format = "form"
+    headers = { X-Key = "let-me-in" }
+    fields = ["fn", "ph", "zip5"]
     [northwind.accepted]
     content_type = "text/html"
     body = "SUCCESS|77120"
     [northwind.rejected]
     status = 200
-    body = "REJECT|zip"
+    body = "REJECT|{reason}"
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from router.demo.doors import Door
 from router.demo.voices import TEXT, VOICES, Said, Spoken, Voice
 
 
 class Answer(Struct, frozen=True, forbid_unknown_fields=True):
-    """One answer, as a file writes it."""
+    """One answer, as a file writes it. `{reason}` in it is why, `{price}` what is bid, `{n}` a number of its own."""
 
     status: int = 200
     content_type: str = TEXT
@@ -29,29 +34,48 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
 
 
-_Answered = Literal["accepted", "rejected", "duplicate"]
-_File = dict[str, dict[_Answered, Answer]]
+class Own(Struct, frozen=True, forbid_unknown_fields=True):
+    """A buyer of the file. What it has no answer of its own for is a rejection."""
+
+    accepted: Answer
+    rejected: Answer
+    duplicate: Answer | None = None
+    failed: Answer | None = None
+    bid: Answer | None = None
+    no_bid: Answer | None = None
+    unknown: Answer = Answer(status=401)
+    asks: Door = Door()
 
 
-def read_voices(path: Path) -> dict[str, Voice]:
-    """The voices there are, and those of the file. Raises OSError, and ValueError that says what is wrong where."""
+class Apis(NamedTuple):
+    """The voices there are with those of a file, and the doors of its buyers, by name."""
+
+    voices: Mapping[str, Voice]
+    doors: Mapping[str, Door]
+
+
+_ANSWERS: Final[dict[Said, str]] = {
+    "accepted": "accepted", "rejected": "rejected", "duplicate": "duplicate", "refused": "failed", "bid": "bid",
+    "no_bid": "no_bid", "unknown": "unknown",
+}  # fmt: skip
+
+
+def read_voices(path: Path) -> Apis:
+    """Read them. Raises OSError, and ValueError that says what is wrong where."""
     try:
-        file = msgspec.toml.decode(path.read_bytes(), type=_File)
+        file = msgspec.toml.decode(path.read_bytes(), type=dict[str, Own])
+        for own in file.values():
+            _ = own.asks.token and own.asks.token.lasts_ns
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
-    for name, answers in file.items():
-        if "accepted" not in answers or "rejected" not in answers:
-            raise ValueError(f"[{name}] needs {name}.accepted and {name}.rejected")
-    return {**VOICES, **{name: _voice(answers) for name, answers in file.items()}}
+    voices = {name: _voice(own) for name, own in file.items()}
+    return Apis({**VOICES, **voices}, {name: own.asks for name, own in file.items()})
 
 
-def _voice(answers: Mapping[_Answered, Answer]) -> Voice:
-    """Without an answer of its own a duplicate is a rejection."""
-
-    def say(said: Said, _reason: str) -> Spoken:
-        answer = answers["accepted"] if said == "accepted" else answers["rejected"]
-        if said == "duplicate":
-            answer = answers.get("duplicate", answer)
-        return Spoken(answer.status, answer.content_type, answer.body.encode(), tuple(answer.headers.items()))
+def _voice(own: Own) -> Voice:
+    def say(said: Said, reason: str) -> Spoken:
+        answer: Answer = getattr(own, _ANSWERS.get(said, "rejected")) or own.rejected
+        body = answer.body.replace("{reason}", reason).replace("{price}", reason)
+        return Spoken(answer.status, answer.content_type, body.encode(), tuple(answer.headers.items()))
 
     return say

@@ -1,9 +1,10 @@
 """What the farm looks for in a request, whatever its format: the postal code, and what it was presented with. Pure."""
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable
 from typing import Final, Literal
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
 from lxml import etree
@@ -27,7 +28,10 @@ def kind_of(content_type: str) -> Kind:
 
 
 def fields_of(kind: Kind, query: Fields, body: bytes) -> Fields:
-    """Every leaf of the query and the body, as (name, text); an unreadable body has none."""
+    """Every leaf of the query and the body, as (name, text); an unreadable body has none.
+
+    One inside others is named with dots: `contact.phone`.
+    """
     found = [(name, text) for name, text in query if name not in WORDS]
     try:
         match kind:
@@ -35,7 +39,7 @@ def fields_of(kind: Kind, query: Fields, body: bytes) -> Fields:
                 parser = etree.XMLParser(resolve_entities=False, no_network=True)
                 found += [(_local_name(leaf.tag), leaf.text or "") for leaf in etree.fromstring(body, parser).iter()]
             case "json":
-                found += _leaves("", orjson.loads(body))
+                found += [(path[1:], text) for path, text in _leaves("", orjson.loads(body))]
             case "form":
                 found += parse_qsl(body.decode("utf-8", "replace"))
     except (ValueError, etree.XMLSyntaxError):
@@ -45,7 +49,7 @@ def fields_of(kind: Kind, query: Fields, body: bytes) -> Fields:
 
 def postal_code_of(fields: Fields) -> str:
     """The first leaf whose name speaks of a postal code; empty where there is none."""
-    return next((text for name, text in fields if _POSTAL_NAME.search(name)), "")
+    return next((text for name, text in fields if _POSTAL_NAME.search(name.rpartition(".")[2])), "")
 
 
 def presented(headers: Iterable[tuple[str, str]], query: str) -> str:
@@ -54,13 +58,25 @@ def presented(headers: Iterable[tuple[str, str]], query: str) -> str:
     return _MARKUP.sub(" ", " ".join([*own, query]))
 
 
+def basic(authorization: str) -> tuple[str | None, str | None]:
+    """User and password of a Basic `Authorization`; nothing where it is none."""
+    scheme, _, coded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None, None
+    try:
+        user, _, password = b64decode(coded, validate=True).decode().partition(":")
+    except ValueError:
+        return None, None
+    return unquote_plus(user), unquote_plus(password)
+
+
 def _local_name(tag: object) -> str:
     return str(tag).rpartition("}")[2]
 
 
 def _leaves(name: str, value: object) -> Fields:
     if isinstance(value, dict):
-        return [leaf for key, part in value.items() for leaf in _leaves(key, part)]
+        return [leaf for key, part in value.items() for leaf in _leaves(f"{name}.{key}", part)]
     if isinstance(value, list):
         return [leaf for part in value for leaf in _leaves(name, part)]
-    return [(name, str(value))]
+    return [(name, "" if value is None else str(value))]

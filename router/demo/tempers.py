@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Final, Literal
 
 import orjson
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from router.demo.voices import HTML, JSON, TEXT, VOICES, XML, Said, Spoken, Voice
 
@@ -80,59 +80,66 @@ def _spoken(said: Said, spoken: Spoken, *, manner: Manner = "answer", pause_s: f
     )
 
 
-def _say(request: Request, said: Said, reason: str = "", *, manner: Manner = "answer", pause_s: float = 0.0) -> Act:
-    """The answer in the voice of this buyer."""
-    return _spoken(said, request.voice(said, reason), manner=manner, pause_s=pause_s)
+def say(request: Request, said: Said, reason: str = "", *, manner: Manner = "answer", pause_s: float = 0.0) -> Act:
+    """The answer in the voice of this buyer; `{n}` in it is the number of the request."""
+    act = _spoken(said, request.voice(said, reason), manner=manner, pause_s=pause_s)
+    return (
+        structs.replace(act, body=act.body.replace(b"{n}", str(request.turn).encode())) if b"{n}" in act.body else act
+    )
 
 
 def _accept(request: Request) -> Act:
-    return _say(request, "accepted") if not request.price else _priced(request, request.price)
+    return say(request, "accepted") if not request.price else _priced(request, request.price)
 
 
 def _reject(request: Request) -> Act:
-    return _say(request, "rejected", "not today")
+    return say(request, "rejected", "not today")
 
 
 def _picky(request: Request) -> Act:
     liked = hashlib.sha256(request.postal_code.encode()).digest()[0] % 3 != 0
-    return _say(request, "accepted") if liked else _say(request, "rejected", "score too low")
+    return say(request, "accepted") if liked else say(request, "rejected", "score too low")
 
 
 def _slow(request: Request) -> Act:
-    return _say(request, "accepted", pause_s=SLOW_S)
+    return say(request, "accepted", pause_s=SLOW_S)
 
 
 def _flaky(request: Request) -> Act:
     if request.turn % 2:
-        return _say(request, "accepted")
+        return say(request, "accepted")
     return Act(said="refused", status=503, headers=(("Retry-After", "0"),), body=b'{"message":"try again"}')
 
 
+def _fault(request: Request) -> Act:
+    return say(request, "refused", "our fault, please try again")
+
+
 def _duplicate(request: Request) -> Act:
-    return _say(request, "duplicate", "we have it")
+    return say(request, "duplicate", "we have it")
 
 
 def _forgetful(request: Request) -> Act:
     """Takes the lead, then loses the connection before saying so; says `duplicate` when it comes again."""
     if request.seen:
-        return _say(request, "duplicate", "we have it")
+        return say(request, "duplicate", "we have it")
     return Act(manner="reset_after", said="accepted")
 
 
 def _wavering(request: Request) -> Act:
-    return _say(request, "rejected", "on second thoughts") if request.seen else Act(manner="reset_after")
+    return say(request, "rejected", "on second thoughts") if request.seen else Act(manner="reset_after")
 
 
 def _lossy(request: Request) -> Act:
     if request.turn % _LOSSY_EVERY == _LOSSY_EVERY // 2:
         return Act(manner="reset_after")
-    return _say(request, "accepted")
+    return say(request, "accepted")
 
 
 def _local(request: Request) -> Act:
     if request.postal_code[-1:] in "13579":
-        return _say(request, "rejected", "postal code not served")
-    return _say(request, "accepted")
+        return say(request, "rejected", "postal code not served")
+    return say(request, "accepted")
 
 
 def _sandbox(request: Request) -> Act:
@@ -142,11 +149,11 @@ def _sandbox(request: Request) -> Act:
 
 def _manner(manner: Manner) -> Temper:
     """Accepts, in this manner."""
-    return lambda request: _say(request, "accepted", manner=manner)
+    return lambda request: say(request, "accepted", manner=manner)
 
 
 def _echo(request: Request) -> Act:
-    return _say(request, "rejected", request.echo)
+    return say(request, "rejected", request.echo)
 
 
 def _bomb(request: Request) -> Act:
@@ -183,12 +190,15 @@ def _priced(request: Request, price: str) -> Act:
 
 
 def _bid(default: str | None, *, pause_s: float = 0.0) -> Temper:
-    """Answers a ping: a price under `price` and `bid`, and a reference under `ping_id`. None: it does not want it."""
+    """Answers a ping: a price under `price` and `bid`, and a reference under `ping_id`. None: it does not want it.
+
+    A buyer with a voice of its own says both in its own words.
+    """
 
     def act(request: Request) -> Act:
-        price = None if default is None else request.price or default
-        body = orjson.dumps({"price": price, "bid": price, "ping_id": f"ping-{request.turn}"})
-        return Act(said="refused" if default is None else "bid", body=body, pause_s=pause_s)
+        if default is None:
+            return structs.replace(say(request, "no_bid"), said="refused")
+        return say(request, "bid", request.price or default, pause_s=pause_s)
 
     return act
 
@@ -253,6 +263,7 @@ _NAMED: Final[dict[str, tuple[str, Temper]]] = {
     "lower-price": ("accepts, for 1.00", _price("1.00")),
     "higher-price": ("accepts, for 100000.00", _price("100000.00")),
     "odd-price": ("accepts, for a price that is none", _price("call us")),
+    "fault": ("says that it failed, and did not take it", _fault),
     "busy": ("429, come back in 1 s", _status(429, "refused", ("Retry-After", "1"))),
     "storm": ("429, come back in an hour", _status(429, "refused", ("Retry-After", "3600"))),
     "unavailable": ("503 always", _status(503)),

@@ -10,8 +10,9 @@ from typing import Final, Literal
 import orjson
 from msgspec import Struct
 
-#: What a buyer means. `silent`: nobody outside can know; `refused`: certainly not taken; `bid`: a word about a price.
-Said = Literal["accepted", "rejected", "duplicate", "refused", "silent", "bid"]
+#: What a buyer means. `silent`: nobody outside can know; `refused`: surely not taken; `bid`, `no_bid`: about a price;
+#: `unknown`: it does not know who asks.
+Said = Literal["accepted", "rejected", "duplicate", "refused", "silent", "bid", "no_bid", "unknown"]
 
 JSON: Final = "application/json"
 XML: Final = "text/xml; charset=utf-8"
@@ -32,6 +33,8 @@ Voice = Callable[[Said, str], Spoken]
 
 
 def _json(said: Said, reason: str) -> Spoken:
+    if said == "bid" or said == "no_bid":
+        return _document(200, {"price": reason or None, "bid": reason or None, "ping_id": "ping-{n}"})
     answer: dict[str, object] = {"status": said, "success": said == "accepted"}
     return _document(200, answer | ({"reason": reason, "error": {"message": reason}} if reason else {"id": "ref-1"}))
 

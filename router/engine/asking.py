@@ -137,6 +137,10 @@ class Asker:
         silence = f"no answer within {format_duration(within_ns)}"
         return Bid(contract_id=plan.id, price=None, actual=silence, took_ms=round(took_ns / NS_MS, 3))
 
+    async def ask_one(self, lead: Lead, plan: ContractPlan) -> Bid:
+        """What one contract's endpoint bids, however long it takes; nothing is recorded. Never raises."""
+        return (await self._ping(lead, plan)).bid
+
     async def _ping(self, lead: Lead, plan: ContractPlan) -> _Heard:
         """Ask one contract. Never raises."""
         self._flying[plan.buyer_id] += 1

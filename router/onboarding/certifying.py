@@ -17,6 +17,7 @@ from router.core.state import Certificate
 from router.courier import Carried
 from router.engine import Engine, Refused
 from router.ledger.protocol import LedgerError
+from router.model.decision import Bid
 from router.model.delivery import HttpRequest, TransportFailure
 from router.model.facts import Certified
 from router.model.lead import Lead, Value
@@ -200,15 +201,17 @@ class _Posting:
         self._engine = engine
         self._plan = plan
         self._lead = lead
+        self._bid: Bid | None = None
 
     async def steps(self) -> list[Step]:
         """Post the lead, the same again, and one that should be refused; what each step comes to."""
         endpoint, id_ = self._plan.endpoint, self._engine.clock.new_id()
+        asked = await self._ask()
         first = await self._post(self._lead, id_)
         if isinstance(first, Step):
-            return [first]
+            return [*asked, first]
         first = await self._later(first, id_)
-        found = [*steps.reached(endpoint, first), steps.timeout(endpoint, first), steps.outcome(first)]
+        found = [*asked, *steps.reached(endpoint, first), steps.timeout(endpoint, first), steps.outcome(first)]
         posts = {"the test lead": first}
         if first.verdict.outcome != "failed" and not isinstance(first.answer, TransportFailure):
             await self._more(posts, id_)
@@ -221,9 +224,17 @@ class _Posting:
         if isinstance(again, Post):
             posts["its repeat"] = again
         bare = steps.bare(self._plan, self._lead)
+        await self._ask()
         refused = await self._post(bare, self._engine.clock.new_id()) if bare != self._lead else None
         if isinstance(refused, Post):
             posts["a lead without its required fields"] = refused
+
+    async def _ask(self) -> list[Step]:
+        """Ask for a bid, where the endpoint is asked for one: without personal data, and nothing is promised by it."""
+        if self._plan.endpoint.ping is None:
+            return []
+        self._bid = await self._engine.asker.ask_one(self._lead, self._plan)
+        return [steps.ping(self._plan, self._bid)]
 
     def _about_more(self, endpoint: EndpointPlan, posts: Mapping[str, Post]) -> list[Step]:
         found = []
@@ -245,7 +256,7 @@ class _Posting:
     async def _post(self, lead: Lead, delivery_id: str, *, after_doubt: bool = False) -> Post | Step:
         engine, plan, endpoint = self._engine, self._plan, self._plan.endpoint
         secrets = engine.deliveries.secrets
-        request = steps.rendered(plan, lead, delivery_id, secrets, engine.now_ns() // NS_S)
+        request = steps.rendered(plan, lead, delivery_id, secrets, engine.now_ns() // NS_S, self._bid)
         if isinstance(request, Step):
             return request
         assert isinstance(request, HttpRequest)

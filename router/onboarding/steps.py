@@ -10,7 +10,9 @@ from typing import Final
 from msgspec import Struct, structs
 
 from router.buyers.auth import SecretUnusableError
-from router.buyers.render import RenderContext, render
+from router.buyers.ping import for_templates
+from router.buyers.render import RenderContext, render, render_ping
+from router.model.decision import Bid
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure, Verdict
 from router.model.lead import Lead
 from router.model.times import NS_MS, format_duration
@@ -74,24 +76,41 @@ def test_lead(plan: ContractPlan, missed: Sequence[str]) -> Step:
     return Step("test_lead", False, f"no made-up lead satisfies {plan.id}: {'; '.join(missed)}", mend)
 
 
+def ping(plan: ContractPlan, bid: Bid) -> Step:
+    """What the endpoint bids for the test lead: its post may need the reference of a bid."""
+    asked = plan.endpoint.ping
+    assert asked is not None
+    if bid.price is None or bid.price < (plan.least_bid or 0):
+        said = f"bids {bid.actual}" if bid.price is not None else f"no bid: {bid.actual}"
+        mend = "Ask the buyer for a lead that it bids on, and certify with it (`fields`); or correct `ping.bid`"
+        return Step("ping", False, said, mend)
+    if bid.took_ms * NS_MS > asked.timeout_ns:
+        mend = "Raise ping.timeout, or ask the buyer to answer sooner: a bid that is late cannot win"
+        return Step("ping", False, f"bids {bid.actual}, and took {bid.took_ms:.0f}ms", mend)
+    named = "" if bid.reference is None else ", and names it"
+    return Step("ping", True, f"bids {bid.actual} in {bid.took_ms:.0f}ms{named}")
+
+
 def rendered(
-    plan: ContractPlan, lead: Lead, delivery_id: str, secrets: Mapping[str, str], now_s: int
+    plan: ContractPlan, lead: Lead, delivery_id: str, secrets: Mapping[str, str], now_s: int, bid: Bid | None = None
 ) -> HttpRequest | Step:
     """The request that brings the lead to the test_url, or why it cannot be made."""
     try:
-        request = render(plan.endpoint, _context(plan, lead, delivery_id), secrets, now_s=now_s, test=True)
+        request = render(plan.endpoint, _context(plan, lead, delivery_id, bid), secrets, now_s=now_s, test=True)
     except SecretUnusableError as error:
         return Step("auth", False, str(error), error.mend)
     return request if request is not None else no_test_url(plan.endpoint)
 
 
-def _context(plan: ContractPlan, lead: Lead, delivery_id: str) -> RenderContext:
+def _context(plan: ContractPlan, lead: Lead, delivery_id: str, bid: Bid | None) -> RenderContext:
     fields = plan.terms.fields
+    price = plan.price if bid is None or bid.price is None else bid.price
     return RenderContext(
         lead=lead,
         delivery_id=delivery_id,
         contract_id=plan.id,
-        price=plan.price,
+        price=price,
+        ping=None if plan.endpoint.ping is None else for_templates(price, bid.reference if bid is not None else None),
         accepted=frozenset((*fields.required, *fields.optional)),
     )
 
@@ -106,6 +125,8 @@ def mapping(plan: ContractPlan, lead: Lead, delivery_id: str, secrets: Mapping[s
     if lost:
         mend = "Put them into the endpoint's body; a value table (maps) without an entry for the value leaves it out"
         return Step("mapping", False, f"{plan.id} requires {', '.join(lost)}, which the request does not carry", mend)
+    asked = _asked(plan, lead, secrets)
+    arrives |= {name for name in there if _asked(plan, _without(lead, (name,)), secrets) != asked}
     unsent = [name for name in accepted.optional if name in there and name not in arrives]
     said = f"; accepted and never sent: {', '.join(unsent)}" if unsent else ""
     return Step("mapping", True, f"{plan.id}: every required field arrives ({', '.join(accepted.required)}){said}")
@@ -124,6 +145,15 @@ def bare(plan: ContractPlan, lead: Lead) -> Lead:
 def _essence(plan: ContractPlan, lead: Lead, delivery_id: str, secrets: Mapping[str, str]) -> tuple[object, ...]:
     request = rendered(plan, lead, delivery_id, secrets, 0)
     return (request.url, request.headers, request.body) if isinstance(request, HttpRequest) else ()
+
+
+def _asked(plan: ContractPlan, lead: Lead, secrets: Mapping[str, str]) -> bytes | str | None:
+    """What a ping about the lead would say."""
+    try:
+        request = render_ping(plan.endpoint, _context(plan, lead, "", None), secrets, now_s=0)
+    except SecretUnusableError:
+        return None
+    return None if request is None else request.body or request.url
 
 
 # -- what came back ------------------------------------------------------------------------------

@@ -92,6 +92,61 @@ def test_a_good_endpoint_is_certified_step_by_step() -> None:
     assert keys[0] == keys[1] != keys[2]
 
 
+class Bidder(Bench):
+    """An endpoint that is asked for a bid first; `bids` are its answers to pings."""
+
+    def __init__(self, terms: Book, bids: tuple[Answer, ...], takes_s: float = 0.1) -> None:
+        super().__init__(terms)
+        self.pings: list[HttpRequest] = []
+        script = self.buyers._script
+
+        def asked(lane: str, request: HttpRequest, number: int) -> tuple[float, Answer]:
+            if not request.url.endswith("/ping"):
+                return script(lane, request, number)
+            self.pings.append(request)
+            return takes_s, bids[min(len(self.pings), len(bids)) - 1]
+
+        self.buyers._script = asked
+
+
+PING = {
+    "body": {"zip": "{{postal_code}}", "phone": "{{phone|national}}", "ref": "{{ping.reference}}"},
+    "ping": {
+        "url": "http://127.0.0.1:9/ping", "timeout": "500ms", "body": {"zip": "{{postal_code}}", "u": "{{utility}}"},
+        "bid": "price", "reference": "id",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bid", "takes_s", "ok", "words"),
+    [
+        (b'{"price":"12.50","id":"p-1"}', 0.1, True, "bids 12.50 in 100ms, and names it"),
+        (b'{"price":null}', 0.1, False, "no bid: no amount"),
+        (b'{"price":"0.01"}', 0.1, False, "bids 0.01"),
+        (b'{"price":"12.50"}', 0.8, False, "bids 12.50, and took 800ms"),
+    ],
+)
+def test_an_endpoint_that_is_asked_for_a_bid_is_asked_for_one(bid: bytes, takes_s: float, ok: bool, words: str) -> None:
+    """The post names the bid's reference, as a sale's does; one that comes late, or not at all, is told."""
+    fields = {"required": ["phone", "postal_code"], "optional": ["utility"]}
+    bench = Bidder(book(PING, fields=fields, min_bid="1.00"), (answer(body=bid),), takes_s)
+
+    async def story(world: RouterWorld) -> Report:
+        assert isinstance(world, Bench)
+        return await world.certify()
+
+    report = bench.play(story)
+    (step,) = [step for step in report.steps if step.step == "ping"]
+    assert (step.ok, step.detail) == (ok, words)
+    assert bool(step.mend) is not ok
+    assert report.passed is ok
+    assert b"555" not in bench.pings[0].body
+    if ok:
+        assert [orjson.loads(post.body).get("ref") for post in bench.posts] == ["p-1"] * 3
+        assert "never sent" not in next(step.detail for step in report.steps if step.step == "mapping")
+
+
 def test_the_result_is_one_fact_and_nothing_was_sold() -> None:
     """No lead, no reservation, no capacity; the state knows the version that passed."""
     report, bench = reports(book(caps=[{"per": "day", "limit": 1}]))

@@ -101,6 +101,7 @@ CASES: Final = (
     Case("lower-price", *same(Row("accepted", 1, None, 100))),
     Case("higher-price", *same(SOLD)),
     Case("odd-price", *same(SOLD)),
+    Case("fault", *UNCLASSIFIED),
     Case("busy", *TURNED_AWAY),
     Case("storm", *same(Row("failed", 1, "unavailable"))),
     Case("unavailable", *TURNED_AWAY),

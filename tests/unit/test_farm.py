@@ -5,6 +5,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -314,7 +315,7 @@ def own(tmp_path: Path, text: str) -> Path:
 
 async def test_a_buyer_speaks_in_its_own_words(tmp_path: Path, session: aiohttp.ClientSession) -> None:
     """Answers from a file, a duplicate without one being a rejection; the farm's own voices stay."""
-    async with Farm(voices=read_voices(own(tmp_path, OWN))) as farm:
+    async with Farm(voices=read_voices(own(tmp_path, OWN)).voices) as farm:
         assert await post(session, farm, "/buyer/accept?voice=northwind") == (200, "text/html", b"SUCCESS|77120")
         assert (await post(session, farm, "/buyer/duplicate?voice=northwind"))[::2] == (422, b"REJECT|zip")
         assert (await post(session, farm, "/buyer/accept?voice=text"))[2] == b"Match found"
@@ -322,9 +323,73 @@ async def test_a_buyer_speaks_in_its_own_words(tmp_path: Path, session: aiohttp.
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("[a", "end of document"), ('[a.accepted]\nbody = "x"', "a.rejected"), ("[a.maybe]\n", "maybe"), ("b = 1", "b")],
+    [("[a", "end of document"), ('[a.accepted]\nbody = "x"', "rejected"), ("[a.maybe]\n", "maybe"), ("b = 1", "b")],
 )
 def test_voices_that_cannot_be_read_say_why(tmp_path: Path, text: str, words: str) -> None:
     """Each fault of the file is named."""
     with pytest.raises(ValueError, match=words):
         read_voices(own(tmp_path, text))
+
+
+API = """
+[crm.asks]
+format = "json"
+headers = { X-Key = "let-me-in" }
+token = { client_id = "us", client_secret = "hush", scope = "leads", lasts = "10m" }
+fields = ["contact.phone"]
+ping_fields = ["zip"]
+person = [["contact.phone"], ["contact.email"]]
+[crm.accepted]
+status = 201
+body = "taken"
+[crm.rejected]
+status = 422
+body = "no: {reason}"
+[crm.duplicate]
+status = 409
+body = "had it"
+[crm.failed]
+body = "ERROR: {reason}"
+[crm.bid]
+body = "{price}"
+[crm.no_bid]
+body = "0"
+"""
+
+
+async def test_a_buyers_api_insists_on_what_it_says(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """Who asks, in which format, with which fields, about nobody twice; each no in its own words."""
+    voices, doors = read_voices(own(tmp_path, API))
+    async with Farm(voices=voices, doors=doors) as farm:
+
+        async def token(**form: str) -> tuple[int, Any]:
+            async with session.post(f"{farm.url}/token/crm", data=form) as answer:
+                return answer.status, await answer.json()
+
+        async def say(path: str, **how: Any) -> tuple[int, str]:
+            async with session.post(farm.url + path, **how) as answer:
+                return answer.status, await answer.text()
+
+        asked = {"grant_type": "client_credentials", "client_id": "us", "client_secret": "hush"}
+        assert (await token(**asked))[0] == 401
+        status, granted = await token(**asked, scope="leads")
+        assert (status, granted["token_type"], granted["expires_in"]) == (200, "Bearer", 600)
+        known = {"X-Key": "let-me-in", "Authorization": f"Bearer {granted['access_token']}"}
+        post, lead = "/buyer/accept/crm?voice=crm", {"contact": {"phone": "1", "email": "a"}, "zip": "78701"}
+        assert await say(post, json=lead) == (401, "")
+        assert await say(post, json=lead, headers={**known, "X-Key": "guess"}) == (401, "")
+        assert await say(post, json=lead, headers={**known, "Authorization": "Bearer guess"}) == (401, "")
+        assert await say(post, data={"contact.phone": "1"}, headers=known) == (422, "no: format")
+        assert await say(post, json={"contact": {"phone": None}}, headers=known) == (422, "no: contact.phone")
+        assert await say(post, json=lead, headers=known) == (201, "taken")
+        assert await say(post, json=lead, headers=known) == (409, "had it")
+        assert await say(post, json={"contact": {"phone": "2", "email": "a"}}, headers=known) == (409, "had it")
+        assert await say("/buyer/fault/crm?voice=crm", json=lead, headers=known) == (
+            200, "ERROR: our fault, please try again",
+        )  # fmt: skip
+        ping = {"json": {"zip": "78701"}, "headers": known}
+        assert await say("/buyer/bid/crm?voice=crm&price=38.50", **ping) == (200, "38.50")
+        assert await say("/buyer/bid/crm?voice=crm", json={}, headers=known) == (422, "no: zip")
+        assert await say("/buyer/no-bid/crm?voice=crm", **ping) == (200, "0")
+        assert [one.said for one in farm.named("crm")].count("accepted") == 1
+        assert "@" not in repr(farm.received)
