@@ -16,6 +16,8 @@ REFUSED_SHOWN_MAX: Final = 12
 EXPLAINED_SHOWN_MAX: Final = 500
 _ID_SHOWN: Final = 12
 _TEXT_SHOWN_MAX: Final = 60
+#: What a rule wanted and saw is ours, and its end says until when.
+WORDS_SHOWN_MAX: Final = 200
 _MOODS: Final = {
     "accepted": "good",
     "sold": "good",
@@ -121,7 +123,7 @@ def _refusals(refusals: Iterable[Json], shown_max: int) -> list[str]:
 
 
 def _comparison(one: Json) -> str:
-    expected, actual = _plain(one.get("expected")), _plain(one.get("actual"))
+    expected, actual = (_plain(one.get(side), WORDS_SHOWN_MAX) for side in ("expected", "actual"))
     if expected and actual:
         return f"wants {expected}; it is {actual}"
     return f"wants {expected}" if expected else actual
@@ -175,8 +177,8 @@ def _attempt(number: int, attempt: Json) -> str:
     return "  ".join(_plain(part) for part in parts if part)
 
 
-def _plain(value: object) -> str:
+def _plain(value: object, most: int = _TEXT_SHOWN_MAX) -> str:
     """A text of the API made safe for a terminal: no control characters (a buyer wrote some of it), and not endless."""
     text = "" if value is None else str(value)
     text = "".join(" " if unicodedata.category(char).startswith("C") else char for char in text)
-    return text if len(text) <= _TEXT_SHOWN_MAX else text[: _TEXT_SHOWN_MAX - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
