@@ -251,8 +251,8 @@ def _values(
     if method not in DYNAMIC:
         return [board.static_key(board.plans[rank], method) for rank in members]
     if method == "round_robin":
-        usages = [state.usage.get(board.plans[rank].owner) for rank in members]
-        return [0 if usage is None else usage.last_at() for usage in usages]
+        sales = [state.recency.get(board.ids[rank]) for rank in members]
+        return [0 if recency is None else recency.last_ns for recency in sales]
     if method == "distance":
         return [miles_to(board.plans[rank], lead) for rank in members]
     ids, tier = board.ids, board.plans[members[0]].tier

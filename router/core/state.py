@@ -16,6 +16,7 @@ from router.core.bucket import Bucket
 from router.core.easing import Easing
 from router.core.outcomes import ACCEPTED, BREAKER, DECLINED, DOUBTFUL, UNMEASURED, Outcomes, Phase, Probe, bits_of
 from router.core.overrides import Override
+from router.core.recency import Recency
 from router.core.turns import take_turn
 from router.core.usage import Usage
 from router.model.codes import LeadStatus, Outcome
@@ -63,7 +64,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 12
+FOLD_VERSION: Final = 13
 
 
 class Identity(Struct, frozen=True):
@@ -223,6 +224,7 @@ class State(Struct):
     usage: dict[str, Usage] = field(default_factory=dict)
     in_flight: dict[str, int] = field(default_factory=dict)  # buyer -> deliveries on their way to it
     rates: dict[str, Bucket] = field(default_factory=dict)  # by contract
+    recency: dict[str, Recency] = field(default_factory=dict)  # by contract
     held: dict[str, Held] = field(default_factory=dict)
     open: dict[str, OpenLead] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
@@ -347,6 +349,10 @@ class State(Struct):
         self._usage(f"contract:{contract_id}").add(at_ns, price)
         self._usage(f"buyer:{buyer_id}").add(at_ns, price)
         self.in_flight[buyer_id] = self.in_flight.get(buyer_id, 0) + 1
+        recency = self.recency.get(contract_id)
+        if recency is None:
+            recency = self.recency[contract_id] = Recency()
+        recency.at.append(fact.steady_ns)
         if self.guards:
             for phase in self.guards.get(contract_id, {}).values():
                 phase.begin_probe(delivery_id)
@@ -457,11 +463,13 @@ class State(Struct):
         elif held.rate_interval_ns:
             self.rates[held.contract_id].give_back(fact.delivery_id)
         if fact.outcome == "accepted":
+            self.recency[held.contract_id].confirm(held.steady_ns)
             billed = held.price if fact.price is None else fact.price
             if billed != held.price:
                 for owner in owners:
                     self._usage(owner).reprice(held.at_ns, held.price, billed)
             return
+        self.recency[held.contract_id].release(held.steady_ns)
         for owner in owners:
             self._usage(owner).remove(held.at_ns, held.price)
         for place, rotation in self.rotations.items() if held.counted else ():

@@ -315,7 +315,7 @@ class Reference:
         if method == "priority":
             return one.priority
         if method == "round_robin":
-            return max((sale.at for sale in self._standing("contract", one.id)), default=0)
+            return max((sale.steady for sale in self._standing("contract", one.id)), default=0)
         mine = [turn for turn in self._turns_of(one, method) if one.id in turn.weights]
         if method == "weighted":
             credit = sum((parts(turn)[one.id] - (one.id in turn.picked) for turn in mine), Fraction(0))

@@ -32,6 +32,7 @@ def sold(world: World, count: int) -> list[str]:
         won.append(choice.board.plans[choice.winners[0]].id)
         world.settle(world.flying[0], "accepted")
         world.now_ns += 1_000_000
+        world.steady_ns += 1_000_000
         if number == count // 2:
             world.state = State.load(world.state.dump())
     return won

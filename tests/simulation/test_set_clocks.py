@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.model.facts import Settled
+from router.model.facts import Reserved, Settled
 from router.model.times import NS_DAY, NS_HOUR, NS_S
 from tests import factory
 from tests.simulation.router_world import ACCEPTED, HANG, RouterWorld
@@ -116,6 +116,23 @@ def test_who_was_sent_is_sent_no_second_time(step: int) -> None:
 
     dedup = {"keys": [["phone"]], "window": "30d"}
     assert world(dedup=dedup).play(story) == ["sold", "unsold", "unsold", "sold"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_turns_go_round_as_ever(step: int) -> None:
+    """Round robin: who was sold to while the clock stood wrong has its next turn when it would have had it."""
+
+    async def story(w: RouterWorld) -> Any:
+        for number, by in enumerate([step, -step, 0, 0, 0, 0]):
+            w.clock.step(by)
+            await w.sell(factory.lead(f"lead-{number}", at_ns=w.clock.wall_ns()))
+            await asyncio.sleep(1)
+        return [fact.contract_id for fact in facts(w, Reserved)]
+
+    buyers = [factory.buyer(name, factory.contract(f"c-{name}")) for name in ("a", "b", "c")]
+    lead_type = {"tiers": [{"name": "main", "method": "round_robin"}]}
+    turns = RouterWorld(factory.book(*buyers, lead_type=lead_type), script()).play(story)
+    assert turns == ["c-a", "c-b", "c-c"] * 2
 
 
 @pytest.mark.parametrize("step", STEPS)
