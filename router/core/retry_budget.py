@@ -65,6 +65,7 @@ class RetryBudgets:
 
     def __init__(self, endpoints_max: int = ENDPOINTS_MAX) -> None:
         self._endpoints_max = endpoints_max
+        self._look_at = endpoints_max  # how many there are when it is next looked for idle ones
         self._of: dict[str, RetryBudget] = {}
 
     def __len__(self) -> int:
@@ -74,8 +75,13 @@ class RetryBudgets:
         """The budget of one endpoint, by `ContractPlan.endpoint_key`."""
         found = self._of.get(endpoint_key)
         if found is None:
-            if len(self._of) >= self._endpoints_max:
-                idle = now_ns // WINDOW_NS - 1
-                self._of = {known: budget for known, budget in self._of.items() if budget.window >= idle}
+            if len(self._of) >= self._look_at:
+                self._forget_idle(now_ns)
             found = self._of[endpoint_key] = RetryBudget()
         return found
+
+    def _forget_idle(self, now_ns: int) -> None:
+        """Where all are busy they are looked through again only when there are twice as many."""
+        recent = now_ns // WINDOW_NS - 1
+        self._of = {known: budget for known, budget in self._of.items() if budget.window >= recent}
+        self._look_at = max(self._endpoints_max, 2 * len(self._of))

@@ -71,3 +71,20 @@ def test_what_is_idle_is_forgotten() -> None:
     budgets.of("d/crm", 3 * WINDOW_NS)
     assert len(budgets) == 2
     assert budgets.of("c/crm", 0).firsts == 1
+
+
+def test_many_busy_endpoints_are_not_looked_through_each_time() -> None:
+    """Where none is idle, the next look is when there are twice as many: a crowd of endpoints costs each its share."""
+
+    class Counting(RetryBudgets):
+        looks = 0
+
+        def _forget_idle(self, now_ns: int) -> None:
+            self.looks += 1
+            super()._forget_idle(now_ns)
+
+    budgets = Counting(endpoints_max=4)
+    for number in range(1_000):
+        budgets.of(f"{number}/crm", 0).first(0)
+    assert len(budgets) == 1_000
+    assert budgets.looks <= 9
