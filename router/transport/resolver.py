@@ -61,7 +61,10 @@ class LookUps:
             future.set_exception(OSError(f"{self._threads_max} name look-ups are under way; is DNS down?"))
         else:
             self._waiting[name] = [future]
-            threading.Thread(target=self._run, args=(loop, name), daemon=True, name="look-up").start()
+            try:
+                threading.Thread(target=self._run, args=(loop, name), daemon=True, name="look-up").start()
+            except RuntimeError:
+                self._done(name, OSError("the system gives no thread for a name look-up"))
         return future
 
     def _run(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
@@ -73,6 +76,8 @@ class LookUps:
             found = error
         except UnicodeError:
             found = OSError("the name cannot be written in DNS")
+        except Exception as error:  # whatever it is, those who wait are told, and the name may be asked again
+            found = OSError(f"the name cannot be looked up: {type(error).__name__}")
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._done, name, found)
 

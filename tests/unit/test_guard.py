@@ -268,6 +268,23 @@ class TestLookUps:
             assert names.asked.count("hub") == 1
             assert await look_ups.start("hub") == ["127.0.0.1"]  # asked anew
 
+    async def test_whatever_goes_wrong_a_name_may_be_asked_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A resolver that breaks, a system without threads: a failure in words, and no name is stuck with it."""
+        look_ups = LookUps(Names(odd=ValueError("null character")), threads_max=1)
+        for _ in range(2):
+            with pytest.raises(OSError, match="cannot be looked up: ValueError"):
+                await look_ups.start("odd")
+
+        def no_thread(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(OSError, match="gives no thread"):
+                await look_ups.start("odd")
+        with pytest.raises(OSError, match="ValueError"):
+            await look_ups.start("odd")
+
     async def test_a_failed_look_up_fails_for_all_who_share_it(self) -> None:
         """Each of them is told why."""
         with hanging() as hung:
