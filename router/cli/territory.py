@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
         print_json(_plain(territory, list_name, written))
     else:
         print("\n".join(_report(territory, list_name, written)))
-    return NO if territory.of("unread") and not options.accept_unread else DONE
+    nothing = not territory.of("taken") and not territory.of("guessed")
+    return NO if nothing or (territory.of("unread") and not options.accept_unread) else DONE
 
 
 def _bytes(name: str) -> bytes:

@@ -49,11 +49,17 @@ Where = tuple[Any, str | int] | None
 
 
 class Findings:
-    """Collects what is wrong in one file."""
+    """Collects what is wrong in one file. `strangers` of the problems are keys that are nothing here."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
+        self.strangers = 0
+
+    @property
+    def serious(self) -> int:
+        """How many problems leave a value unread."""
+        return len(self.problems) - self.strangers
 
     def add(self, where: Where, message: str, mend: str) -> _Bad:
         """Write one error down; returns BAD so that a reader can return it."""
@@ -82,12 +88,18 @@ def decode(tree: object, kind: type[S], file: str) -> tuple[S | None, list[Probl
 
     `file` is only for the problems. A tree nested deeper than 32 levels is refused whole.
     """
+    value, problems = decode_known(tree, kind, file)
+    return (None if problems else value), problems
+
+
+def decode_known(tree: object, kind: type[S], file: str) -> tuple[S | None, list[Problem]]:
+    """As `decode`, and the struct all the same where only keys are wrong that mean nothing: the rest can be judged."""
     findings = Findings(file)
     if _deeper_than(tree, _DEPTH_MAX):
         findings.add(None, f"nested deeper than {_DEPTH_MAX} levels", "No term needs that; write it flatter")
         return None, findings.problems
     value = _reader(kind)(tree, None, findings)
-    return (None if findings.problems else value), findings.problems
+    return (None if findings.serious else value), findings.problems
 
 
 def written(where: Where) -> str:
@@ -166,7 +178,7 @@ def _table(kind: type[Struct]) -> Reader:
                 return BAD if amount is BAD else kind(**{short: amount})
             return findings.add(where, f"is {_called(value)}, not a table", f"Its keys are {_listed(known)}")
         found: dict[str, Any] = {}
-        before = len(findings.problems)
+        before = findings.serious
         for key, entry in value.items():
             field = known.get(key)
             if field is None:
@@ -176,13 +188,15 @@ def _table(kind: type[Struct]) -> Reader:
         for key in required:
             if key not in value:
                 findings.add((where, key), "is missing", "Write it here; it has no default")
-        return kind(**found) if len(findings.problems) == before else BAD
+        return kind(**found) if findings.serious == before else BAD
 
     return read
 
 
 def _unknown_key(key: str, value: dict[str, Any], known: Iterable[str], where: Where, findings: Findings) -> None:
     meant = suggestion(key, [name for name in known if name not in value])
+    if meant is None:  # no misspelt one that would be missed elsewhere
+        findings.strangers += 1
     mend = f'Did you mean "{meant}"?' if meant else f"Take it out; the keys here are {_listed(known)}"
     findings.add((where, key), "is not a key of this table", mend)
 

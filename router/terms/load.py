@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 import tomli
 
-from router.terms.decode import decode
+from router.terms.decode import decode, decode_known
 from router.terms.problems import Problem, errors
 from router.terms.rest import ANY_ID, judge_rest
 from router.terms.schema import Buyer, LeadType, RouterTerms, Source, Terms
@@ -90,7 +90,7 @@ def with_buyer(terms: Terms, tree: object, config_dir: Path) -> Loaded:
     place becomes its file in the state directory; whether it may be put at all is the caller's question.
     """
     file = f"{STATE_PLACE}buyers"
-    buyer, problems = decode(tree, Buyer, file)
+    buyer, problems = decode_known(tree, Buyer, file)
     if buyer is None:
         return Loaded(None, problems)
     file = state_place(buyer.id)
@@ -105,7 +105,7 @@ def with_buyer(terms: Terms, tree: object, config_dir: Path) -> Loaded:
         return Loaded(None, reading.problems)
     buyers = {**terms.buyers, buyer.id: buyer}
     changed = msgspec.structs.replace(terms, buyers=buyers, lists=lists, places=reading.places)
-    return Loaded(changed, reading.problems)
+    return Loaded(changed, [*problems, *reading.problems])
 
 
 def state_place(buyer_id: str) -> str:
@@ -163,7 +163,7 @@ def _state_buyers(reading: _Reading, buyers: dict[str, Buyer]) -> None:
 
 
 def _keep(reading: _Reading, found: dict[str, Owned], tree: object, file: str, word: str, kind: type[Owned]) -> None:
-    owned, problems = decode(tree, kind, file)
+    owned, problems = decode_known(tree, kind, file)
     reading.problems += problems
     if owned is None:
         own_id = tree.get("id") if isinstance(tree, dict) else None

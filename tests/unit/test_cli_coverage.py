@@ -33,6 +33,14 @@ def test_import_says_no_when_something_was_not_read(tmp_path: Path, capsys: pyte
     assert main([*words, "--accept-unread"]) == DONE
 
 
+def test_import_says_no_to_a_list_without_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty file is no territory; and where no configuration is, it asks whether that is meant."""
+    (tmp_path / "empty.csv").write_bytes(b"\n\n")
+    assert main(["coverage", "import", str(tmp_path / "empty.csv"), "--config", str(tmp_path)]) == NO
+    assert main(["coverage", "import", str(CASES / "letter.txt"), "--config", str(tmp_path)]) == DONE
+    assert f"there is no router.toml in {tmp_path}" in capsys.readouterr().out
+
+
 def test_import_writes_over_nothing_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A list of that name that says something else stays, unless --replace is given; a dry run writes nothing."""
     words = ["coverage", "import", str(CASES / "headings.txt"), "--name", "mine", "--config", str(tmp_path)]

@@ -219,3 +219,19 @@ def test_a_proposed_buyer_with_errors_changes_nothing(config: Path) -> None:
     lost = {**BUYER, "contracts": [{**BUYER["contracts"][0], "coverage": {"files": ["coverage/no.csv"]}}]}  # type: ignore[dict-item, index]
     loaded = with_buyer(terms, lost, config)
     assert (loaded.terms, [problem.key for problem in loaded.problems]) == (None, ["contracts[0].coverage.files[0]"])
+
+
+def test_a_key_that_means_nothing_hides_no_other_error(config: Path, tmp_path: Path) -> None:
+    """The rest of the file is judged all the same; one that was misspelt is not missed a second time."""
+    odd = {**BUYER, "zzz": 1, "contracts": [{**BUYER["contracts"][0], "qqq": 2, "coverage": {}}]}  # type: ignore[index]
+    keep(tmp_path / "state", "api.json", odd)
+    keys = [problem.key for problem in errors(load(config, tmp_path / "state").problems)]
+    assert {"zzz", "contracts[0].qqq"} < set(keys)
+    assert any(key.startswith("contracts[0].coverage") for key in keys)
+    odd = {
+        **BUYER,
+        "contracts": [{key.replace("coverage", "coverge"): one for key, one in odd["contracts"][0].items()}],
+    }
+    keep(tmp_path / "state", "api.json", odd)
+    keys = [problem.key for problem in errors(load(config, tmp_path / "state").problems)]
+    assert sorted(keys) == ["contracts[0].coverge", "contracts[0].qqq"]

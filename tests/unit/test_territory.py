@@ -137,3 +137,10 @@ def test_a_long_list_is_quick_and_kept_whole() -> None:
     territory = read_territory(("zip\n" + "\n".join(codes)).encode())
     assert territory.postal_codes == tuple(codes)
     assert territory.lines[0].kind == "taken"
+
+
+def test_a_line_with_a_code_in_it_is_no_row_of_names() -> None:
+    """Else everything above it were taken for a title."""
+    territory = read_territory(b"all of Ohio\nzip 9021O, ZIP: 10001-\n30 mi of 85001\n", country="US")
+    assert territory.form == "text"
+    assert (list(territory.states), list(territory.radius)) == (["OH"], [("85001", 30)])

@@ -43,6 +43,9 @@ _NO: Final = frozenset(
 _LOOKS_A_CODE: Final = re.compile(r"\d{3,5}(?:-\d{4})?|\d{5}\s?-\s?\d{5}|\d{1,4}[xX*]+", re.ASCII)
 
 
+_HOLDS_A_CODE: Final = re.compile(r"\d[\dOoIl]{3}", re.ASCII)
+
+
 class Columns(NamedTuple):
     """The role of each column; `line` is that of their names, None where they have none."""
 
@@ -97,7 +100,7 @@ def _is_header(row: Row, roles: Sequence[Role]) -> bool:
     places = [role for role in roles if role not in ("note", "flag", "miles")]
     if not places or any(len(cell) > _NAME_LENGTH_MAX for cell in row.cells):
         return False
-    if any(_LOOKS_A_CODE.fullmatch(cell.strip()) for cell in row.cells):
+    if any(_LOOKS_A_CODE.fullmatch(cell.strip()) or _HOLDS_A_CODE.search(cell) for cell in row.cells):
         return False
     named = [cell for cell in row.cells if cell.strip()]
     return len(named) > 1 or len(row.cells) == 1 or bool(set(places) & {"code", "first"})
