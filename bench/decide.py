@@ -31,16 +31,16 @@ from bench.market import NOON, market, stream
 from bench.peers import Decider, fed, naive, rule_engine, sqlite, zen
 from router.core.calendar import Calendar
 from router.core.decide import choose, decided_fact, reserve
-from router.core.index import bits
 from router.core.live import Live, identity_of
+from router.core.masks import bits
 from router.core.rules.standing import Moment
 from router.core.state import State
 from router.core.usage import Usage
 from router.model.facts import Ended, Entry, Received, Reserved, Settled
 from router.model.lead import Lead
-from router.terms.book import Book
 from router.terms.compile import compile_book
 from router.terms.schema import Method
+from router.terms.steps import at_once
 
 WARM_UP: Final = 30_000
 #: Leads that a slow decider is asked at most, by how many contracts there are.
@@ -54,8 +54,9 @@ _READ = msgspec.json.Decoder(Lead)
 class Ours:
     """The daemon's own decision path: choose, record, reserve, apply."""
 
-    def __init__(self, book: Book) -> None:
-        self.live = Live(book)
+    def __init__(self, live: Live) -> None:
+        self.live = at_once(Live.building(live.book, live))  # its boards, nothing remembered
+        book = live.book
         self.state = State(identity_of(book))
         self._calendar = Calendar()
         self._count = 0
@@ -185,11 +186,12 @@ def beside_peers(bench: Bench, contracts: int, wanted: set[str]) -> dict[str, An
     before = rss_mb()
     start = time.perf_counter()
     book = compile_book(terms)
-    ours = Ours(book)
+    live = Live(book)
     compiled_s = time.perf_counter() - start
     memory = rss_mb() - before
-    took, winners = bench.meet(lambda: Ours(book).decide)
+    took, winners = bench.meet(lambda: Ours(live).decide)
     rows: dict[str, Any] = {"lead-router": figures(took)}
+    ours = Ours(live)
     candidates = {lead.lead_id: ours.covering(lead) for lead in map(_READ.decode, [*bench.warm_up, *bench.leads])}
     slow = SLOW_LEADS.get(contracts, 1000)
     for name, started, most in (
@@ -230,11 +232,11 @@ def ways(bench: Bench, contracts: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Ours alone, in the ways a market can be: methods that are and are not stateful, caps that are full."""
     methods: tuple[Method, ...] = ("price", "priority", "weighted", "percentage", "round_robin")
     for method in methods:
-        book = compile_book(market(contracts, method=method))
+        live = Live(compile_book(market(contracts, method=method)))
         for full in (False, True) if method in ("price", "priority") else (False,):
 
-            def start(book: Book = book, full: bool = full) -> Decider:
-                ours = Ours(book)
+            def start(live: Live = live, full: bool = full) -> Decider:
+                ours = Ours(live)
                 if full:
                     ours.fill_half()
                 return ours.decide

@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from router.core.index import Board, bits, sale_price
+from router.core.index import Board, sale_price
+from router.core.masks import bits
 from router.core.rules.bids import bid_rule
 from router.core.rules.finding import Finding
 from router.core.rules.standing import Moment, standing

@@ -13,7 +13,8 @@ from typing import Final
 from msgspec import Struct
 
 from router.core.bidding import NO_BIDS, Bids, hold_back, judge, refusals_with, unasked
-from router.core.index import DYNAMIC, MILLION, Board, bits
+from router.core.index import DYNAMIC, MILLION, Board
+from router.core.masks import bits
 from router.core.overrides import caps_now
 from router.core.rules.finding import Finding
 from router.core.rules.history import dedup_rule
@@ -83,7 +84,7 @@ def choose(
     covering = board.covering(lead)
     left = passing = board.passing(lead, covering) if covering else 0
     for buyer_id in offered:
-        left ^= left & board.buyer_masks.get(buyer_id, 0)
+        left ^= left & board.of_buyer(buyer_id)
     blocked: dict[str, int] = {}
     details: dict[str, tuple[str, str]] = {}
     if left:
@@ -205,7 +206,7 @@ def _rank(
         winners.append(rank)
         if len(winners) >= copies:
             break
-        taken |= board.buyer_masks[board.plans[rank].buyer_id]
+        taken |= board.of_buyer(board.plans[rank].buyer_id)
     turns = _turns(board, eligible, winners) if eligible & board.dynamic and not lead.test else ()
     return tuple(ranked), tuple(winners), turns
 

@@ -9,12 +9,14 @@ Thresholds are sorted and bisected, picks are looked up by value; what cannot be
 `not`, ages) is asked of the few candidates that are left. `core.rules.static` says what all this must equal.
 """
 
-from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from typing import Final
 
 from router.core.calendar import Calendar, Frame
+from router.core.cover import CoverIndex
+from router.core.masks import bits, mask_of
 from router.core.rules.criteria import holds, rule_holds
 from router.core.rules.static import (
     STATIC,
@@ -27,35 +29,17 @@ from router.core.rules.static import (
 )
 from router.model.lead import Lead, Value
 from router.terms.book import Book, ContractPlan
-from router.terms.geography import us
 from router.terms.schema import Criterion, FieldRule, Method
+from router.terms.steps import Steps, at_once, in_order
 
 DYNAMIC: Final[frozenset[Method]] = frozenset({"weighted", "percentage", "round_robin", "distance"})
 TURNED: Final[frozenset[Method | None]] = frozenset({"weighted", "percentage"})
+#: So many contracts are one step of building a board.
+_CONTRACTS: Final = 32
 #: Shares are parts of it.
 MILLION: Final = 1_000_000
-_FIVE_DIGITS: Final = 100_000
-_MERGED_BYTES_MAX: Final = 16 * 1024 * 1024
-#: So many bits are quicker set one by one than through a buffer.
-_FEW: Final = 24
 
 SlowTest = Callable[[Lead], bool]
-
-
-def bits(mask: int) -> Iterator[int]:
-    """The set bits of a mask, highest (best rank) first."""
-    while mask:
-        rank = mask.bit_length() - 1
-        yield rank
-        mask ^= 1 << rank
-
-
-def _mask(ranks: Iterable[int], size: int) -> int:
-    """One mask of many bits, in time linear in their number."""
-    room = bytearray((size >> 3) + 1)
-    for rank in ranks:
-        room[rank >> 3] |= 1 << (rank & 7)
-    return int.from_bytes(room, "little")
 
 
 class Thresholds:
@@ -212,112 +196,6 @@ class ConsentTests:
         return refused
 
 
-class CoverIndex:
-    """Postal code -> the contracts that cover it, in one country.
-
-    Codes are merged to masks when they are first asked for, or all of them beforehand where that fits: neighbours are
-    mostly covered by the same contracts, and share a mask. What is merged is bounded; over that it is forgotten.
-    """
-
-    def __init__(self, size: int, codes: Collection[str]) -> None:
-        """`codes` are those of a country whose codes are five digits; without them each is worked out when asked."""
-        self._size = size
-        self._everywhere: list[int] = []
-        self._raw: tuple[dict[str, list[int]], ...] = ({}, {}, {}, {})
-        self._codes: dict[str, bytes] = {}
-        self._out_codes: dict[str, bytes] = {}
-        self._width: Final = "H" if size < 1 << 16 else "I"
-        self._prefix_masks: dict[str, int] = {}
-        self._out_prefix_masks: dict[str, int] = {}
-        self._lengths: list[int] = []
-        self._excludes = False
-        self.everywhere = 0
-        self._numbered: Final = codes
-        self._merged_max: Final = _MERGED_BYTES_MAX // (size // 7 + 36)
-        self._forget()
-
-    def _forget(self) -> None:
-        #: Code as a number -> number of its mask; 0: not merged yet.
-        self._mask_of = array("I", bytes(4 * _FIVE_DIGITS if self._numbered else 0))
-        self._masks: list[int] = [0]
-        self._numbers: dict[int, int] = {}
-
-    def add(self, plan: ContractPlan, rank: int) -> None:
-        """Take a contract's coverage in."""
-        coverage = plan.coverage
-        if coverage.everywhere:
-            self._everywhere.append(rank)
-        named = (coverage.codes, coverage.prefixes, coverage.excluded_codes, coverage.excluded_prefixes)
-        for table, keys in zip(self._raw, named, strict=True):
-            for key in keys:
-                found = table.get(key)
-                if found is None:
-                    table[key] = [rank]
-                else:
-                    found.append(rank)
-
-    def seal(self) -> None:
-        """No `add` after this."""
-        self.everywhere = _mask(self._everywhere, self._size)
-        codes, prefixes, out_codes, out_prefixes = self._raw
-        self._raw = ()
-        self._codes, self._out_codes = self._packed(codes), self._packed(out_codes)
-        self._prefix_masks = {key: _mask(ranks, self._size) for key, ranks in prefixes.items()}
-        self._out_prefix_masks = {key: _mask(ranks, self._size) for key, ranks in out_prefixes.items()}
-        self._lengths = sorted({len(key) for key in prefixes})
-        self._excludes = bool(out_codes or out_prefixes)
-        for code in self._numbered:
-            self.covering(code)
-            if len(self._masks) >= self._merged_max:
-                break
-
-    def _packed(self, table: dict[str, list[int]]) -> dict[str, bytes]:
-        """The ranks of each code as two bytes each: most of what an index weighs."""
-        width = self._width
-        return {key: array(width, ranks).tobytes() for key, ranks in table.items()}
-
-    def _ranks(self, packed: bytes | None) -> int:
-        if not packed:
-            return 0
-        ranks = memoryview(packed).cast(self._width)
-        if len(ranks) > _FEW:
-            return _mask(ranks, self._size)
-        mask = 0
-        for rank in ranks:
-            mask |= 1 << rank
-        return mask
-
-    def covering(self, code: str) -> int:
-        """The contracts that cover a canonical postal code."""
-        if not self._numbered:
-            return self._merge(code)
-        place = int(code)
-        number = self._mask_of[place]
-        return self._masks[number] if number else self._learn(code, place)
-
-    def _learn(self, code: str, place: int) -> int:
-        mask = self._merge(code)
-        number = self._numbers.get(mask)
-        if number is None:
-            if len(self._masks) > self._merged_max:
-                self._forget()
-            number = self._numbers[mask] = len(self._masks)
-            self._masks.append(mask)
-        self._mask_of[place] = number
-        return self._masks[number]
-
-    def _merge(self, code: str) -> int:
-        covered = self.everywhere | self._ranks(self._codes.get(code))
-        for end in self._lengths:
-            covered |= self._prefix_masks.get(code[:end], 0)
-        if not self._excludes:
-            return covered
-        out = self._ranks(self._out_codes.get(code))
-        for end in range(len(code) + 1):
-            out |= self._out_prefix_masks.get(code[:end], 0)
-        return covered ^ (covered & out)
-
-
 def sale_price(plan: ContractPlan, mode: Mode) -> int:
     """What the terms name as the price of a copy sold in a mode, minor units."""
     return plan.exclusive_price if mode == "exclusive" else plan.price
@@ -334,7 +212,7 @@ def _static_key(plan: ContractPlan, method: Method | None, mode: Mode) -> int:
     return plan.terms.priority if method == "priority" else 0
 
 
-def by_rank(book: Book, lead_type: str, mode: Mode) -> tuple[ContractPlan, ...]:
+def by_rank(book: Book, lead_type: str, mode: Mode) -> Steps[tuple[ContractPlan, ...]]:
     """The contracts of a lead type as one mode sells them, the best last: each one's place is its bit."""
 
     def rank(plan: ContractPlan) -> tuple[int, int, int, str]:
@@ -342,43 +220,68 @@ def by_rank(book: Book, lead_type: str, mode: Mode) -> tuple[ContractPlan, ...]:
         secondary = 0 if tier.method in DYNAMIC else _static_key(plan, tier.secondary, mode)
         return tier.index, _static_key(plan, tier.method, mode), secondary, plan.id
 
-    return tuple(sorted(book.by_type[lead_type], key=rank, reverse=True))
+    return tuple(reversed((yield from in_order(book.by_type[lead_type], rank))))
 
 
 class Board:
     """One lead type as one mode sells it: the bit space, the static tables, the rank order."""
 
     def __init__(self, book: Book, lead_type: str, mode: Mode) -> None:
+        at_once(self._build(book, lead_type, mode))
+
+    @classmethod
+    def building(cls, book: Book, lead_type: str, mode: Mode) -> Steps["Board"]:
+        """A board, made in steps."""
+        board = cls.__new__(cls)
+        yield from board._build(book, lead_type, mode)
+        return board
+
+    def under(self, book: Book) -> "Board":
+        """The same board under other terms, in which nothing changed for its contracts."""
+        board = copy(self)
+        board.book, board._sources, board._frames = book, {}, [None] * board.size
+        return board
+
+    def _build(self, book: Book, lead_type: str, mode: Mode) -> Steps[None]:
         self.book = book
         self.lead_type = lead_type
         self.mode: Mode = mode
-        self.plans = plans = by_rank(book, lead_type, mode)
+        self.plans = plans = yield from by_rank(book, lead_type, mode)
         self.ids = tuple(plan.id for plan in plans)
         self.size = len(plans)
         self.all = (1 << self.size) - 1
         self.rank_of = {plan.id: rank for rank, plan in enumerate(plans)}
+        yield
         self.width = (self.size + 7) >> 3  # bytes of a mask
         self.prices = tuple(self.price(plan) for plan in plans)
+        yield
         #: What a contract weighs in a tier's rotation, by its method: its weight, or its share in parts per million.
         self.weights: dict[Method, tuple[int, ...]] = {
             "weighted": tuple(plan.terms.weight for plan in plans),
             "percentage": tuple(round((plan.terms.share or 0) * MILLION) for plan in plans),
         }
+        yield
         self._frames: list[Frame | None] = [None] * self.size
         self.runs = self._runs()
+        yield
         #: Contracts that are asked for a bid. No other ones are ever judged by one.
-        self.pinged = _mask((rank for rank, plan in enumerate(plans) if plan.least_bid is not None), self.size)
+        self.pinged = mask_of((rank for rank, plan in enumerate(plans) if plan.least_bid is not None), self.size)
         self.dynamic = self.pinged  # contracts that are ordered by state, lead or bid
         for run in set(self.runs):
             self.dynamic |= run
-        self.live = _mask(
+        yield
+        self.live = mask_of(
             (rank for rank, plan in enumerate(plans) if plan.terms.status == plan.buyer.status == "live"), self.size
         )
+        yield
         #: The contracts of each tier, where one of them is asked for a bid.
         self.tier_masks = self._group((plan.tier.name, rank) for rank, plan in enumerate(plans)) if self.pinged else {}
-        self.buyer_masks = self._group((plan.buyer_id, rank) for rank, plan in enumerate(plans))
-        self.deduped = _mask((rank for rank, plan in enumerate(plans) if plan.dedup is not None), self.size)
-        self._build()
+        self._of_buyer: dict[str, tuple[int, ...]] = {}
+        for rank, plan in enumerate(plans):
+            self._of_buyer[plan.buyer_id] = (*self._of_buyer.get(plan.buyer_id, ()), rank)
+        yield
+        self.deduped = mask_of((rank for rank, plan in enumerate(plans) if plan.dedup is not None), self.size)
+        yield from self._build_tables()
 
     # -- rank ------------------------------------------------------------------------------------
 
@@ -401,7 +304,7 @@ class Board:
                 groups.setdefault((tier.index, self.static_key(plan, tier.method)), []).append(rank)
         runs = [0] * self.size
         for ranks in groups.values():
-            mask = _mask(ranks, self.size) if len(ranks) > 1 or self.takes_turns(ranks[0]) else 0
+            mask = mask_of(ranks, self.size) if len(ranks) > 1 or self.takes_turns(ranks[0]) else 0
             for rank in ranks:
                 runs[rank] = mask
         return runs
@@ -410,6 +313,10 @@ class Board:
         """Whether a sale to this contract is a turn of its tier, which others of it then wait for."""
         tier = self.plans[rank].tier
         return not TURNED.isdisjoint((tier.method, tier.secondary))
+
+    def of_buyer(self, buyer_id: str) -> int:
+        """The contracts of a buyer."""
+        return sum([1 << rank for rank in self._of_buyer.get(buyer_id, ())])
 
     def frame(self, rank: int, at_ns: int, calendar: Calendar) -> Frame:
         """The calendar windows of a contract's caps now; remembered until one turns over."""
@@ -426,9 +333,9 @@ class Board:
         groups: dict[str, list[int]] = {}
         for key, rank in pairs:
             groups.setdefault(key, []).append(rank)
-        return {key: _mask(ranks, self.size) for key, ranks in groups.items()}
+        return {key: mask_of(ranks, self.size) for key, ranks in groups.items()}
 
-    def _build(self) -> None:
+    def _build_tables(self) -> Steps[None]:
         self._covers: dict[str, CoverIndex] = {}
         tests: dict[str, FieldTests] = {}
         self._consent = ConsentTests()
@@ -445,28 +352,36 @@ class Board:
             slow = [*self._criteria(plan, bit, tests), *self._field_rules(plan, bit, tests)]
             if slow:
                 self.slow[rank] = tuple(slow)
-        self._consent.seal()
-        self._max_age.seal()
-        self._within.seal()
+            if not rank % _CONTRACTS:
+                yield
+        for table in (self._consent, self._max_age, self._within):
+            table.seal()
+            yield
         for name, mask in self._group(required).items():
             tests.setdefault(name, FieldTests()).missing |= mask
-        self._thresholds = tuple(row for name, test in tests.items() for row in test.thresholds(name, self.all))
-        self._picks = tuple(row for name, test in tests.items() for row in test.picks(name, self.all))
+        yield
+        thresholds, picks = list[_ThresholdRow](), list[_PickRow]()
+        for name, test in tests.items():
+            thresholds += test.thresholds(name, self.all)
+            yield
+            picks += test.picks(name, self.all)
+            yield
+        self._thresholds, self._picks = tuple(thresholds), tuple(picks)
         asked = {row[0] for row in (*self._thresholds, *self._picks)}
         self._required = tuple(
             (name, self.all ^ test.missing) for name, test in tests.items() if test.missing and name not in asked
         )
         for index in self._covers.values():
-            index.seal()
+            yield from index.seal()
         self.aged = self._max_age.all | self._within.all
         self.rare = self.aged | self.deduped  # whom a lead's age or its consumer's past may refuse
-        self._slow_mask = _mask(self.slow, self.size)
+        self._slow_mask = mask_of(self.slow, self.size)
         self._sources: dict[str, int] = {}
 
     def _cover_index(self, country: str) -> CoverIndex:
         found = self._covers.get(country)
         if found is None:
-            found = self._covers[country] = CoverIndex(self.size, us().codes if country == "US" else ())
+            found = self._covers[country] = CoverIndex(self.size, country)
         return found
 
     def _age(self, plan: ContractPlan, bit: int) -> None:
@@ -558,7 +473,7 @@ class Board:
         """The contracts that take leads of a source and keep floor and margin with what it is paid."""
         sell = self.book.lead_types[self.lead_type].sell
         least = max(int(sell.floor or 0), margin_price(self.book, self.lead_type, source_id, self.mode) or 0)
-        return _mask(
+        return mask_of(
             (
                 rank
                 for rank, plan in enumerate(self.plans)

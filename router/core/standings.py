@@ -10,7 +10,8 @@ from heapq import heappop, heappush
 from typing import Final
 
 from router.core.calendar import FOREVER
-from router.core.index import Board, bits
+from router.core.index import Board
+from router.core.masks import bits
 from router.core.rules.finding import Finding
 from router.core.rules.standing import Moment, StandingRule, open_until, rules_for
 from router.core.state import State

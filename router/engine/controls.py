@@ -218,9 +218,10 @@ class Controls:
         engine = self._engine
         if not candidate.good or candidate.terms is None:
             return ReloadResult(version=engine.book.version, changed=False, problems=candidate.problems)
-        book = await Slices(engine.clock).run(compiling(candidate.terms, engine.book, candidate.read))
+        slices = Slices(engine.clock)
+        book = await slices.run(compiling(candidate.terms, engine.book, candidate.read))
         changed = book.version != engine.book.version
-        live = Live(book)
+        live = await slices.run(Live.building(book, engine.live))
         await engine.adopt(book, live, candidate.secrets, by=by)
         engine.transport.update(book.router.network)
         return ReloadResult(version=book.version, changed=changed, problems=candidate.problems)

@@ -43,6 +43,7 @@ from router.model.facts import (
 from router.model.lead import Lead
 from router.model.times import NS_S
 from router.terms.book import Book
+from router.terms.steps import at_once
 
 log = logging.getLogger(__name__)
 
@@ -306,7 +307,7 @@ class Journal:
                 for entry in unwritten:
                     state.apply(entry)
         self.state = state
-        self.live = Live(self.book)
+        self.live = at_once(Live.building(self.book, self.live))
         self.stale = False
         log.warning("state folded anew", extra={"seq": seq})
         self.on_folded()

@@ -29,6 +29,7 @@ from router.engine import archive
 from router.engine.bids_told import bids_told
 from router.engine.bids_told import line as bids_line
 from router.engine.engine import Engine
+from router.engine.slices import Slices
 from router.ledger.protocol import Ledger
 from router.model.facts import (
     Asked,
@@ -78,12 +79,13 @@ class Library:
                 self._drop(next(iter(self._books)))
         return book
 
-    def board(self, book: Book, lead_type: str, mode: Mode) -> Board:
+    async def board(self, book: Book, lead_type: str, mode: Mode) -> Board:
         """A board of a Book; the same one again while the Book is kept."""
         key = (book.version, lead_type, mode)
-        if key not in self._boards:
-            self._boards[key] = Board(book, lead_type, mode)
-        return self._boards[key]
+        board = self._boards.get(key)
+        if board is None:
+            board = self._boards[key] = await Slices(self._clock).run(Board.building(book, lead_type, mode))
+        return board
 
     def _drop(self, version: str) -> None:
         del self._books[version]
@@ -186,7 +188,7 @@ class Proof:
                 "mode": fact.mode,
                 "by": fact.by,
             }
-        board = self._library.board(book, lead.lead_type, fact.mode)
+        board = await self._library.board(book, lead.lead_type, fact.mode)
         words = await self._engine.ledger.said([*stopped(board, lead, fact, contract)], fact.mode, seq)
         decision, counts = as_recorded(
             board,

@@ -11,7 +11,8 @@ from typing import Final
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
 from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve, stands_against
-from router.core.index import Board, bits, by_rank
+from router.core.index import Board, by_rank
+from router.core.masks import bits
 from router.core.rules.standing import Moment, clock_of, standing
 from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
@@ -30,6 +31,7 @@ from router.model.facts import Asked, Bidden, Ended, PassedOver, Queued, Reopene
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.schema import Payout, Sell
+from router.terms.steps import at_once
 
 ORDERS_KEPT: Final = 8
 #: A fact names at most so many contracts that a lead passed over.
@@ -411,7 +413,7 @@ class Seller:
         """The rank order of terms that were in force before this process began."""
         for kind, lead_type in book.lead_types.items():
             for mode in MODES[lead_type.sell.mode]:
-                self._orders[book.version, kind, mode] = tuple(plan.id for plan in by_rank(book, kind, mode))
+                self._orders[book.version, kind, mode] = tuple(plan.id for plan in at_once(by_rank(book, kind, mode)))
 
     def reopen(self, fact: Reopened, lead: Lead) -> "asyncio.Future[int]":
         """Run an ended lead again; the caller has seen that nothing of it is in flight or in doubt."""

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct, field
 
 from router.core.explain import static_refusals
-from router.core.index import Board, bits
+from router.core.index import Board
+from router.core.masks import bits
 from router.model.codes import RULES
 from router.model.facts import Decided
 from router.model.lead import Lead

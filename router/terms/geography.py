@@ -90,6 +90,11 @@ class Geography:
         return {code: code for code in self._places}
 
     @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Every code in use, numbered from 0."""
+        return {code: number for number, code in enumerate(self._places)}
+
+    @cached_property
     def in_use(self) -> frozenset[str]:
         """Every code in use."""
         return frozenset(self._places)

@@ -12,8 +12,9 @@ from router.core.bidding import Bids
 from router.core.calendar import local
 from router.core.decide import Choice, kin_of
 from router.core.explain import every_refusal, explain, static_refusals
-from router.core.index import Board, bits
+from router.core.index import Board
 from router.core.live import Live, identity_of
+from router.core.masks import bits
 from router.core.rules.standing import balance, cap_used, cap_window, standing
 from router.core.rules.static import covers
 from router.core.state import State

@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from router.core.decide import decided_fact, named, recheck, reserve
 from router.core.explain import explain
 from router.core.guards import all_guards, is_probed_out, stage
-from router.core.index import bits
 from router.core.live import Live
+from router.core.masks import bits
 from router.core.rules.standing import clock_of, standing
 from router.core.state import State
 from router.model.facts import Attempted, Decided, Ended, GuardProbing, GuardTripped, Received, Reserved, Settled

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import Calendar
 from router.core.decide import Choice, choose, decided_fact, named, recheck, reserve
-from router.core.index import Board, bits
+from router.core.index import Board
 from router.core.live import Live, identity_of
+from router.core.masks import bits
 from router.core.rules.standing import Moment, clock_of
 from router.core.selling import End, Offer, copies_of, next_move, payout_once
 from router.core.state import OpenLead, State
