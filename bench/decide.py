@@ -36,6 +36,7 @@ from router.core.masks import bits
 from router.core.rules.standing import Moment
 from router.core.state import State
 from router.core.usage import Usage
+from router.daemon.serve import GC_THRESHOLDS
 from router.model.facts import Ended, Entry, Received, Reserved, Settled
 from router.model.lead import Lead
 from router.terms.compile import compile_book
@@ -295,6 +296,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--json", type=Path, help="write the figures to this file too")
     options.add_argument("--svg", type=Path, help="draw them into this file")
     asked = options.parse_args(argv)
+    gc.set_threshold(*GC_THRESHOLDS)
     bench = Bench(asked.leads, asked.passes)
     results = []
     for size in map(int, asked.sizes.split(",")):

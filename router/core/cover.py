@@ -109,7 +109,8 @@ class _Named:
 
     def seal(self, rows: dict[str, int]) -> Steps[dict[str, int]]:
         """Turn it over; no `add` after this. Gives back the rows, with those of codes that had none."""
-        entries = sorted(self._entries.values(), key=lambda named: len(named[1]) > 1)  # groups last
+        # groups last, and neighbours together: their rows are then at hand
+        entries = sorted(self._entries.values(), key=lambda named: (len(named[1]) > 1, named[0].codes[:1]))
         self._entries = {}
         self.anything = bool(entries)
         known, prefixes = rows, dict[str, list[int]]()

@@ -60,7 +60,7 @@ DISK: Final = 74
 CONFIG: Final = 78
 ADDRESSES_FILE: Final = "addresses.json"
 #: Garbage is collected less often: what lives long is frozen, and little of what dies young is in a cycle.
-_GC_THRESHOLDS: Final = (50_000, 20, 50)
+GC_THRESHOLDS: Final = (50_000, 20, 50)
 #: After the drain: how long the last answers may take to be written.
 _FAREWELL_S: Final = 2.0
 _log: Final = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ def serve(
     `accept_loss` starts although facts were lost; `ready` is called once, when leads are taken.
     """
     logs.configure()
+    gc.set_threshold(*GC_THRESHOLDS)
     candidate = read_candidate(config_dir, state_dir)
     if not candidate.good:
         _print_problems(candidate.problems)
@@ -127,7 +128,6 @@ async def _live(
         return DISK
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
     if ready is not None:
         ready(addresses)
     failure = await daemon.run()

@@ -12,6 +12,8 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
+from operator import eq
 from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
@@ -328,7 +330,8 @@ def _unknown(known: Sequence[str | None]) -> Sequence[int]:
 
 def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
     """In ascending order, each once."""
-    return tuple(dict.fromkeys(sorted(texts)))
+    ordered = sorted(texts)
+    return tuple(dict.fromkeys(ordered) if any(map(eq, ordered, islice(ordered, 1, None))) else ordered)
 
 
 def _any_in_use(parsed: Parsed, geography: Geography) -> bool:
