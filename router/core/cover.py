@@ -54,20 +54,23 @@ class CoverIndex:
         self.everywhere = mask_of(self._everywhere, self._size)
         self._rows = yield from self._taken_in.seal(self._rows)
         self._rows = yield from self._left_out.seal(self._rows)
-        self._mask_of = array("I", bytes(4 * (_FIVE_DIGITS if self._five_digits else len(self._rows))))
+        self._masks = [0, self.everywhere]
+        self._mask_of = array("I", us().in_use_by_number) if self._five_digits else array("I", [1]) * len(self._rows)
         yield
         least = self._taken_in.least(_MERGED_BYTES_MAX // (self._size // 7 + 36))
-        lengths, numbers = self._taken_in.lengths, dict[int, int]()
+        numbers = {0: 0, self.everywhere: 1}
         for code, row in self._rows.items():
             if not row % _ROWS:
                 yield
-            if row >= len(lengths) or lengths[row] < least:
-                continue
-            mask = self._merge(code, row)
-            place = int(code) if self._five_digits else row
-            number = self._mask_of[place] = numbers.setdefault(mask, len(self._masks))
-            if number == len(self._masks):
-                self._masks.append(mask)
+            if not self._taken_in.names(code, row) and not self._left_out.names(code, row):
+                continue  # whoever takes everything
+            number = 0
+            if self._taken_in.length(row) >= least:
+                mask = self._merge(code, row)
+                number = numbers.setdefault(mask, len(self._masks))
+                if number == len(self._masks):
+                    self._masks.append(mask)
+            self._mask_of[int(code) if self._five_digits else row] = number
 
     def covering(self, code: str) -> int:
         """The contracts that cover a canonical postal code."""
@@ -91,7 +94,7 @@ class _Named:
         self._size: Final = size
         self._entries: dict[int, tuple[Entry, list[int]]] = {}
         self._begins = array("I", [0])
-        self.lengths = array("I")  # by row
+        self._row_lengths = array("I")  # by row
         self._ranks = array("H")
         self._groups: list[int] = []
         self._prefixes: dict[str, int | bytes] = {}
@@ -143,7 +146,7 @@ class _Named:
         for row, one in enumerate(lists):
             self._ranks.fromlist(one)
             self._begins.append(len(self._ranks))
-            self.lengths.append(len(one))
+            self._row_lengths.append(len(one))
             if not row % _ROWS:
                 yield
 
@@ -152,10 +155,18 @@ class _Named:
         packed = array("I", ranks).tobytes()
         return packed if len(packed) < self._size >> 3 else mask_of(ranks, self._size)
 
+    def length(self, row: int) -> int:
+        """How many name the code of a row alone."""
+        return self._row_lengths[row] if row < len(self._row_lengths) else 0
+
+    def names(self, code: str, row: int) -> bool:
+        """Whether anybody names a code."""
+        return self.length(row) > 0 or any(code[:length] in self._prefixes for length in self._lengths)
+
     def least(self, most: int) -> int:
         """From which length on there are at most so many rows."""
-        rows, least = 0, 0
-        for length, count in sorted(Counter(self.lengths).items(), reverse=True):
+        rows, least = 0, max(self._row_lengths, default=0) + 1
+        for length, count in sorted(Counter(self._row_lengths).items(), reverse=True):
             rows += count
             if rows > most:
                 break

@@ -12,6 +12,7 @@ import math
 import re
 import sys
 import unicodedata
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -93,6 +94,14 @@ class Geography:
     def numbers(self) -> dict[str, int]:
         """Every code in use, numbered from 0."""
         return {code: number for number, code in enumerate(self._places)}
+
+    @cached_property
+    def in_use_by_number(self) -> "array[int]":
+        """For every number of five digits 1 where it is a postal code in use, else 0."""
+        found = array("I", bytes(4 * 100_000))
+        for code in self._places:
+            found[int(code)] = 1
+        return found
 
     @cached_property
     def in_use(self) -> frozenset[str]:

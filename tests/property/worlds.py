@@ -38,6 +38,7 @@ from router.model.lead import Consent, Lead
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S, parse_instant
 from router.terms.book import Book
 from router.terms.compile import TermsError
+from router.terms.steps import at_once
 from tests import factory
 from tests.property.reference import Reference
 
@@ -288,7 +289,7 @@ class World:
     def edit(self, book: Book) -> None:
         """Other terms come into force."""
         self.book = book
-        self.live = Live(book)
+        self.live = at_once(Live.building(book, self.live))
         self.reference.terms = book.terms
 
     def moment(self) -> Moment:
