@@ -195,13 +195,15 @@ def beside_peers(bench: Bench, contracts: int, wanted: set[str]) -> dict[str, An
     ours = Ours(live)
     candidates = {lead.lead_id: ours.covering(lead) for lead in map(_READ.decode, [*bench.warm_up, *bench.leads])}
     slow = SLOW_LEADS.get(contracts, 1000)
-    for name, started, most in (
-        ("sqlite", sqlite(book), slow if contracts > 10_000 else None),
-        ("zen-engine", fed(zen(book), book, candidates), None),
-        ("rule-engine", fed(rule_engine(book), book, candidates), slow if contracts > 10_000 else None),
-        ("naive loop", naive(book), slow),
-    ):
-        if started is None or (wanted and name not in wanted):
+    peers: tuple[tuple[str, Callable[[], Callable[[], Decider] | None], int | None], ...] = (
+        ("sqlite", lambda: sqlite(book), slow if contracts > 10_000 else None),
+        ("zen-engine", lambda: fed(zen(book), book, candidates), None),
+        ("rule-engine", lambda: fed(rule_engine(book), book, candidates), slow if contracts > 10_000 else None),
+        ("naive loop", lambda: naive(book), slow),
+    )
+    for name, ready, most in peers:
+        started = ready() if not wanted or name in wanted else None
+        if started is None:
             continue
         compared = name != "naive loop" or contracts <= NAIVE_COMPARED_MAX
         took, theirs = bench.meet(started, most, warm=compared)
