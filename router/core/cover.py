@@ -19,7 +19,8 @@ from router.terms.steps import Steps, each
 _MERGED_BYTES_MAX: Final = 12 * 1024 * 1024
 _FIVE_DIGITS: Final = 100_000
 #: How many are one step of building.
-_ENTRIES: Final = 8
+_NAMED: Final = 4096
+_LISTS: Final = 4096
 _ROWS: Final = 128
 #: So many bits are quicker set one by one than through a buffer.
 _FEW: Final = 24
@@ -55,7 +56,7 @@ class CoverIndex:
         self._rows = yield from self._taken_in.seal(self._rows)
         self._rows = yield from self._left_out.seal(self._rows)
         self._masks = [0, self.everywhere]
-        self._mask_of = array("I", us().in_use_by_number) if self._five_digits else array("I", [1]) * len(self._rows)
+        self._mask_of = us().in_use_by_number[:] if self._five_digits else array("I", [1]) * len(self._rows)
         yield
         least = self._taken_in.least(_MERGED_BYTES_MAX // (self._size // 7 + 36))
         numbers = {0: 0, self.everywhere: 1}
@@ -117,10 +118,15 @@ class _Named:
         self._entries = {}
         self.anything = bool(entries)
         known, prefixes = rows, dict[str, list[int]]()
-        lists: list[list[int]] = [[] for _ in rows] if entries else []
-        yield
-        for place, (entry, ranks) in enumerate(entries):
-            if not place % _ENTRIES:
+        lists: list[list[int]] = []
+        for start in range(0, len(rows) if entries else 0, _LISTS):
+            lists += [[] for _ in range(start, min(start + _LISTS, len(rows)))]
+            yield
+        named = 0
+        for entry, ranks in entries:
+            named += len(entry.codes)
+            if named > _NAMED:
+                named = 0
                 yield
             for prefix in entry.prefixes:
                 prefixes.setdefault(prefix, []).extend(ranks)
@@ -143,10 +149,12 @@ class _Named:
 
     def _pack(self, lists: list[list[int]]) -> Steps[None]:
         self._ranks = array("H" if self._size + len(self._groups) < 1 << 16 else "I")
+        packed: list[int] = []
         for row, one in enumerate(lists):
             self._ranks.fromlist(one)
             self._begins.append(len(self._ranks))
             self._row_lengths.append(len(one))
+            lists[row] = packed  # all of them let go at once would be a long step
             if not row % _ROWS:
                 yield
 
