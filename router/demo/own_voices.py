@@ -2,14 +2,14 @@
 
 One TOML table a buyer, in it one table for each thing it can say, and what it insists on:
 
-    [northwind.asks]
+    [ridgeline.asks]
     format = "form"
     headers = { X-Key = "let-me-in" }
     fields = ["fn", "ph", "zip5"]
-    [northwind.accepted]
+    [ridgeline.accepted]
     content_type = "text/html"
     body = "SUCCESS|77120"
-    [northwind.rejected]
+    [ridgeline.rejected]
     status = 200
     body = "REJECT|{reason}"
 """

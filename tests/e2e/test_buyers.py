@@ -16,10 +16,10 @@ from router.demo.crew import environment
 from router.demo.tempers import TEMPERS
 
 VOICES = """
-[northwind.accepted]
+[ridgeline.accepted]
 content_type = "text/html"
 body = "SUCCESS|77120"
-[northwind.rejected]
+[ridgeline.rejected]
 body = "REJECT|zip"
 """
 
@@ -34,7 +34,7 @@ def test_buyers_answer_and_say_what_came(tmp_path: Path) -> None:
         told = json.loads(farm.stdout.readline())
         assert told["tempers"] == list(TEMPERS)
         lead = Request(
-            f"{told['url']}/buyer/accept/crm?voice=northwind",
+            f"{told['url']}/buyer/accept/crm?voice=ridgeline",
             data=b'{"zip": "78701", "name": "Ana"}',
             headers={"Content-Type": "application/json", "Idempotency-Key": "d-1"},
         )

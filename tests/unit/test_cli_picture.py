@@ -11,7 +11,7 @@ DECISION: dict[str, Any] = {
     "winners": ["brightroof-tx"],
     "refusals": [
         {
-            "contract_id": "northwind",
+            "contract_id": "ridgeline",
             "code": "criteria_failed",
             "expected": "credit_score at least 650",
             "actual": "612",

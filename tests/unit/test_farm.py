@@ -296,11 +296,11 @@ async def test_echo_says_what_it_was_told(farm: Farm, session: aiohttp.ClientSes
 
 
 OWN = """
-[northwind.accepted]
+[ridgeline.accepted]
 content_type = "text/html"
 body = "SUCCESS|77120"
 headers = { X-Took = "yes" }
-[northwind.rejected]
+[ridgeline.rejected]
 status = 422
 body = "REJECT|zip"
 """
@@ -316,8 +316,8 @@ def own(tmp_path: Path, text: str) -> Path:
 async def test_a_buyer_speaks_in_its_own_words(tmp_path: Path, session: aiohttp.ClientSession) -> None:
     """Answers from a file, a duplicate without one being a rejection; the farm's own voices stay."""
     async with Farm(voices=read_voices(own(tmp_path, OWN)).voices) as farm:
-        assert await post(session, farm, "/buyer/accept?voice=northwind") == (200, "text/html", b"SUCCESS|77120")
-        assert (await post(session, farm, "/buyer/duplicate?voice=northwind"))[::2] == (422, b"REJECT|zip")
+        assert await post(session, farm, "/buyer/accept?voice=ridgeline") == (200, "text/html", b"SUCCESS|77120")
+        assert (await post(session, farm, "/buyer/duplicate?voice=ridgeline"))[::2] == (422, b"REJECT|zip")
         assert (await post(session, farm, "/buyer/accept?voice=text"))[2] == b"Match found"
 
 
