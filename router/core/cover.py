@@ -8,6 +8,8 @@ together when a lead asks, which is quick because it is short.
 
 from array import array
 from collections import Counter
+from itertools import islice
+from operator import sub
 from typing import Final
 
 from router.core.masks import mask_of
@@ -75,7 +77,10 @@ class CoverIndex:
 
     def covering(self, code: str) -> int:
         """The contracts that cover a canonical postal code."""
-        place = int(code) if self._five_digits else self._rows.get(code)
+        if not self._five_digits:
+            place = self._rows.get(code)
+        else:  # a field that no type is written for is kept as it came, and may be any text
+            place = int(code) if len(code) == 5 and code.isascii() and code.isdigit() else None
         if place is not None:
             number = self._mask_of[place]
             if number:
@@ -95,7 +100,6 @@ class _Named:
         self._size: Final = size
         self._entries: dict[int, tuple[Entry, list[int]]] = {}
         self._begins = array("I", [0])
-        self._row_lengths = array("I")  # by row
         self._ranks = array("H")
         self._groups: list[int] = []
         self._prefixes: dict[str, int | bytes] = {}
@@ -153,7 +157,6 @@ class _Named:
         for row, one in enumerate(lists):
             self._ranks.fromlist(one)
             self._begins.append(len(self._ranks))
-            self._row_lengths.append(len(one))
             lists[row] = packed  # all of them let go at once would be a long step
             if not row % _ROWS:
                 yield
@@ -165,7 +168,7 @@ class _Named:
 
     def length(self, row: int) -> int:
         """How many name the code of a row alone."""
-        return self._row_lengths[row] if row < len(self._row_lengths) else 0
+        return self._begins[row + 1] - self._begins[row] if row + 1 < len(self._begins) else 0
 
     def names(self, code: str, row: int) -> bool:
         """Whether anybody names a code."""
@@ -173,8 +176,9 @@ class _Named:
 
     def least(self, most: int) -> int:
         """From which length on there are at most so many rows."""
-        rows, least = 0, max(self._row_lengths, default=0) + 1
-        for length, count in sorted(Counter(self._row_lengths).items(), reverse=True):
+        lengths = Counter(map(sub, islice(self._begins, 1, None), self._begins))
+        rows, least = 0, max(lengths, default=0) + 1
+        for length, count in sorted(lengths.items(), reverse=True):
             rows += count
             if rows > most:
                 break

@@ -169,8 +169,8 @@ class Engine:
     async def adopt(self, book: Book, live: Live, secrets: Mapping[str, str], *, by: str) -> None:
         """Put other terms in force, in one step. Everything in flight ends under the terms it was sent by."""
         self.deliveries.secrets = secrets
+        self.seller.remember_orders(live)
         await self.journal.adopt(book, live, by=by)
-        self.seller.remember_orders()
         self.seller.wake_all()
         for delivery_id in list(self.state.held):
             self.deliveries.watch_doubt(delivery_id)

@@ -12,6 +12,7 @@ from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
 from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve, stands_against
 from router.core.index import Board, by_rank
+from router.core.live import Live
 from router.core.masks import bits
 from router.core.rules.standing import Moment, clock_of, standing
 from router.core.rules.static import Mode
@@ -56,7 +57,7 @@ class Seller:
         deliveries.freed = self.freed
         deliveries.landed = self._landed
         asker.told = self._told
-        self.remember_orders()
+        self.remember_orders(journal.live)
 
     def __len__(self) -> int:
         """How many leads wait for a contract, or for one of `in_flight_max`."""
@@ -391,13 +392,13 @@ class Seller:
         mask = int.from_bytes(lead.ranking, "big")
         return tuple(order[rank] for rank in range(len(order) - 1, -1, -1) if mask >> rank & 1)
 
-    def remember_orders(self) -> None:
-        """The rank order of these terms, so that a ranking recorded as a mask can be walked after a reload.
+    def remember_orders(self, live: Live) -> None:
+        """The rank order of terms, before they are in force: a ranking recorded as a mask is walked by it.
 
         Those of the last few terms are kept, and those that a lead still refers to.
         """
-        for (kind, mode), standings in self._journal.live.standings.items():
-            self._orders[self._journal.book.version, kind, mode] = standings.board.ids
+        for (kind, mode), standings in live.standings.items():
+            self._orders[live.book.version, kind, mode] = standings.board.ids
         kept = {*list(dict.fromkeys(version for version, _, _ in self._orders))[-ORDERS_KEPT:], *self._referred()}
         self._orders = {key: order for key, order in self._orders.items() if key[0] in kept}
 

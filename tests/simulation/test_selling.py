@@ -12,7 +12,7 @@ from router.engine import Refused
 from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.model.delivery import HttpRequest
-from router.model.facts import Attempted, Ended, Reserved, Settled
+from router.model.facts import AnyFact, Attempted, Ended, Reserved, Settled
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
 from router.terms.candidate import Candidate
 from tests import factory
@@ -484,6 +484,34 @@ def test_terms_are_swapped_whole_and_counts_stay() -> None:
         assert trace is not None
         assert trace["deliveries"][0]["terms_version"] == before.version
         assert trace["deliveries"][0]["price"] == "20.00"
+
+    world.play(story)
+    assert world.buyers.asked() == ["first", "second"]
+
+
+def test_a_lead_that_comes_while_terms_are_put_down_walks_its_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New terms are in force before they are durable, which a slow disk draws out; the next in rank is known."""
+    world = RouterWorld(two(), by_buyer(first=REJECTED, second=ACCEPTED))
+    after = factory.terms(
+        factory.buyer("first", factory.contract("c-first", price="21.00")),
+        factory.buyer("second", factory.contract("c-second", price="20.00")),
+    )
+
+    async def story(w: RouterWorld) -> None:
+        write = w.engine.journal.write
+
+        async def slowly(facts: list[AnyFact]) -> None:
+            await asyncio.sleep(30)
+            await write(facts)
+
+        monkeypatch.setattr(w.engine.journal, "write", slowly)
+        controls = Controls(w.engine, factory.reader(lambda: Candidate(terms=after, problems=(), secrets={})))
+        before, reload = w.engine.book, asyncio.ensure_future(controls.reload(by="operator:alice"))
+        while w.engine.book is before:
+            await asyncio.sleep(0.01)
+        assert (await w.sell(factory.lead(), wait_s=5)).status == "sold"
+        assert not reload.done()
+        await reload
 
     world.play(story)
     assert world.buyers.asked() == ["first", "second"]

@@ -14,6 +14,8 @@ from router.terms.steps import at_once
 from tests import factory
 
 NOT_IN_USE = "00001"
+#: What a field without a type may hold: it was kept as it came.
+ODD = ("", "abc", "7870", "0001", "+0001", "787012", "787", "\uff17\uff18\uff17\uff10\uff11", "-8701", "7_701")
 COVERAGES: tuple[dict[str, Any], ...] = (
     {"everywhere": True, "exclude": {"states": ["TX"]}},
     {"states": ["TX"]},
@@ -34,7 +36,7 @@ def test_every_code_finds_whom_coverage_allows(room: int, monkeypatch: pytest.Mo
         *(factory.buyer(f"b{n}", factory.contract(f"c{n}", coverage=one)) for n, one in enumerate(COVERAGES))
     )
     board = Board(book, "solar", "exclusive")
-    for code in (*us().starting("78"), *us().starting("733"), "10001", "10002", "74101", NOT_IN_USE, "78799"):
+    for code in (*us().starting("78"), *us().starting("733"), "10001", "10002", "74101", NOT_IN_USE, "78799", *ODD):
         found = board.covering(factory.lead(postal_code=code))
         allowed = {plan.id for plan in book.contracts.values() if plan.coverage.allows(code)}
         assert {id_ for rank, id_ in enumerate(board.ids) if found >> rank & 1} == allowed, code
