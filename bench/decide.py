@@ -16,7 +16,6 @@ thirty thousand leads, as a daemon has met in its first minutes. Memory is what 
 
 import argparse
 import gc
-import json
 import resource
 import sys
 import time
@@ -27,6 +26,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from bench.chart import chart
+from bench.kept import add_options, keep
 from bench.market import NOON, market, stream
 from bench.peers import Decider, fed, naive, rule_engine, sqlite, zen
 from router.core.calendar import Calendar
@@ -295,8 +295,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--passes", type=int, default=3, help="times everybody meets them (default: %(default)s)")
     options.add_argument("--peers", default="", help="only these of them, by name, with commas between")
     options.add_argument("--no-ways", action="store_true", help="leave out ours by method and with full caps")
-    options.add_argument("--json", type=Path, help="write the figures to this file too")
-    options.add_argument("--svg", type=Path, help="draw them into this file")
+    add_options(options)
     asked = options.parse_args(argv)
     gc.set_threshold(*GC_THRESHOLDS)
     bench = Bench(asked.leads, asked.passes)
@@ -306,12 +305,7 @@ def main(argv: list[str] | None = None) -> int:
         result["ways"] = {} if asked.no_ways else dict(ways(bench, size))
         results.append(result)
         _print(result)
-    if asked.json:
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    if asked.svg:
-        asked.svg.parent.mkdir(parents=True, exist_ok=True)
-        asked.svg.write_text(chart(results), encoding="utf-8")
+    keep(asked, results, chart(results))
     return 0
 
 

@@ -20,22 +20,22 @@ import argparse
 import asyncio
 import gc
 import itertools
-import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import uvloop
 
 from bench.deliver_chart import chart
+from bench.kept import add_options, decoded, keep
 from bench.sink import CERTIFICATE, sink
 from router.buyers.render import RenderContext, render
 from router.clock import SystemClock
 from router.core.retry_budget import RetryBudgets
 from router.courier import Courier
+from router.daemon.serve import GC_THRESHOLDS
 from router.dispatch import Desk, Job, accepted_fields, carry
 from router.model.delivery import HttpRequest, HttpResponse, TransportFailure
 from router.model.facts import Repeating
@@ -43,13 +43,11 @@ from router.model.lead import Consent, Lead
 from router.model.times import NS_S
 from router.terms.book import ContractPlan
 from router.terms.compile import compile_book
-from router.terms.decode import decode
 from router.terms.schema import Buyer, LeadType, Network, RouterTerms, Terms
 from router.transport import AiohttpTransport, Transport
 from router.transport.identity import tls_context
 
 IN_FLIGHT: Final = 16
-GC_THRESHOLDS: Final = (50_000, 20, 50)  # the daemon's
 BASE: Final = "ClientSession"
 SECRETS: Final = {"token": "0123456789abcdef"}
 NETWORK: Final = Network(allow_private=("127.0.0.0/8",), allow_http=True)
@@ -127,18 +125,12 @@ Way = Callable[[], Awaitable[None]]
 def plan(url: str) -> ContractPlan:
     """A contract whose endpoint is the sink."""
     parts = [({"network": {"allow_private": ["127.0.0.0/8"], "allow_http": True}}, RouterTerms), (LEAD_TYPE, LeadType)]
-    router, lead_type = (_decoded(tree, kind) for tree, kind in parts)
-    buyer = _decoded(BUYER | {"endpoints": {"crm": ENDPOINT | {"url": url}}}, Buyer)
+    router, lead_type = (decoded(tree, kind) for tree, kind in parts)
+    buyer = decoded(BUYER | {"endpoints": {"crm": ENDPOINT | {"url": url}}}, Buyer)
     terms = Terms(
         router=router, lead_types={"solar": lead_type}, sources={}, buyers={buyer.id: buyer}, lists={}, places={}
     )
     return compile_book(terms).contracts["brightroof-tx"]
-
-
-def _decoded(tree: dict[str, Any], kind: Any) -> Any:
-    found, problems = decode(tree, kind, "bench")
-    assert found is not None, problems
-    return found
 
 
 def lead() -> Lead:
@@ -327,8 +319,7 @@ def main(argv: list[str] | None = None) -> int:
     options = argparse.ArgumentParser(description="CPU a delivery, beside a bare ClientSession.")
     options.add_argument("--rounds", type=int, default=9, help="turns of each way (default: %(default)s)")
     options.add_argument("--deliveries", type=int, default=4000, help="of each turn (default: %(default)s)")
-    options.add_argument("--json", type=Path, help="write the figures to this file too")
-    options.add_argument("--svg", type=Path, help="draw them into this file")
+    add_options(options)
     asked = options.parse_args(argv)
     gc.collect()
     gc.freeze()
@@ -337,12 +328,7 @@ def main(argv: list[str] | None = None) -> int:
         schemes = {scheme: ports[scheme] for scheme in ("http", "https")}
         found = uvloop.run(measure(schemes, asked.rounds, asked.deliveries))
     _print(found)
-    if asked.json:
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    if asked.svg:
-        asked.svg.parent.mkdir(parents=True, exist_ok=True)
-        asked.svg.write_text(chart(found), encoding="utf-8")
+    keep(asked, found, chart(found))
     return 0
 
 

@@ -16,32 +16,30 @@ over the passes.
 import argparse
 import asyncio
 import gc
-import json
 import statistics
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import uvloop
 
 from bench.isolation_chart import chart
+from bench.kept import add_options, decoded, keep
 from bench.sink import sink
 from router.clock import SystemClock
+from router.daemon.serve import GC_THRESHOLDS
 from router.engine import Engine
 from router.ledger.memory import MemoryLedger
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.compile import compile_book
-from router.terms.decode import decode
 from router.terms.schema import Buyer, LeadType, RouterTerms, Source, Terms
 from router.transport import AiohttpTransport
 
 HEALTHY: Final = 20
 HUNG: Final = 8
 DRIPPING: Final = 2
-GC_THRESHOLDS: Final = (50_000, 20, 50)  # the daemon's
 
 Weather = Literal["calm", "trouble"]
 WEATHERS: Final[tuple[Weather, ...]] = ("calm", "trouble")
@@ -86,25 +84,19 @@ def book(ports: dict[str, int], weather: Weather) -> Book:
             "fields": {"required": ["phone", "postal_code"]},
         }
         endpoint = ENDPOINT | {"url": f"http://{name}.example:{port}/leads"}
-        buyers[name] = _decoded(
+        buyers[name] = decoded(
             {"id": name, "name": name, "endpoints": {"crm": endpoint}, "contracts": [contract]}, Buyer
         )
     return compile_book(
         Terms(
-            router=_decoded({"network": NETWORK}, RouterTerms),
-            lead_types={"solar": _decoded(LEAD_TYPE, LeadType)},
-            sources={"web": _decoded({"id": "web", "lead_types": ["solar"]}, Source)},
+            router=decoded({"network": NETWORK}, RouterTerms),
+            lead_types={"solar": decoded(LEAD_TYPE, LeadType)},
+            sources={"web": decoded({"id": "web", "lead_types": ["solar"]}, Source)},
             buyers=buyers,
             lists={},
             places={},
         )
     )
-
-
-def _decoded(tree: dict[str, Any], kind: Any) -> Any:
-    found, problems = decode(tree, kind, "bench")
-    assert found is not None, problems
-    return found
 
 
 class Pass:
@@ -224,8 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument(
         "--rate", type=float, default=10.0, help="leads a second for each buyer (default: %(default)s)"
     )
-    options.add_argument("--json", type=Path, help="write the figures to this file too")
-    options.add_argument("--svg", type=Path, help="draw them into this file")
+    add_options(options)
     asked = options.parse_args(argv)
     gc.collect()
     gc.freeze()
@@ -233,12 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     with sink() as ports:
         found = figures(uvloop.run(play(ports, asked.rounds, asked.seconds, asked.rate)))
     _print(found)
-    if asked.json:
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    if asked.svg:
-        asked.svg.parent.mkdir(parents=True, exist_ok=True)
-        asked.svg.write_text(chart(found), encoding="utf-8")
+    keep(asked, found, chart(found))
     return 0
 
 

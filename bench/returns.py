@@ -24,10 +24,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
+from bench.kept import add_options, decoded, keep
 from bench.market import NOON, Country, country
 from bench.returns_chart import chart
 from router.core.calendar import day_start, local_day
@@ -37,7 +37,6 @@ from router.model.lead import Consent, Lead, Value
 from router.model.times import NS_HOUR, NS_S, parse_instant
 from router.terms.book import Book
 from router.terms.compile import compile_book
-from router.terms.decode import decode
 from router.terms.geography import us
 from router.terms.schema import Buyer as BuyerTerms
 from router.terms.schema import LeadType, RouterTerms, Source, Terms
@@ -231,7 +230,7 @@ class Buyer:
             "endpoints": {"crm": ENDPOINT},
             "contracts": [contract],
         }
-        found: BuyerTerms = _decoded(record, BuyerTerms)
+        found: BuyerTerms = decoded(record, BuyerTerms)
         return found
 
     def _coverage(self, way: Way) -> dict[str, Any]:
@@ -270,20 +269,14 @@ def book(buyers: list[Buyer], way: Way) -> Book:
     """The terms of one way to route."""
     return compile_book(
         Terms(
-            router=_decoded({"network": {"allow_private": ["127.0.0.0/8"], "allow_http": True}}, RouterTerms),
-            lead_types={"solar": _decoded(LEAD_TYPE, LeadType)},
-            sources={"web": _decoded({"id": "web", "lead_types": ["solar"]}, Source)},
+            router=decoded({"network": {"allow_private": ["127.0.0.0/8"], "allow_http": True}}, RouterTerms),
+            lead_types={"solar": decoded(LEAD_TYPE, LeadType)},
+            sources={"web": decoded({"id": "web", "lead_types": ["solar"]}, Source)},
             buyers={buyer.id: buyer.terms(way) for buyer in buyers},
             lists={},
             places={},
         )
     )
-
-
-def _decoded(tree: dict[str, Any], kind: Any) -> Any:
-    found, problems = decode(tree, kind, "bench")
-    assert found is not None, problems
-    return found
 
 
 class Play:
@@ -386,8 +379,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--buyers", type=int, default=100, help="buyers (default: %(default)s)")
     options.add_argument("--days", type=int, default=6, help="days the leads come over (default: %(default)s)")
     options.add_argument("--seed", type=int, default=1, help="of everything drawn (default: %(default)s)")
-    options.add_argument("--json", type=Path, help="write the figures to this file too")
-    options.add_argument("--svg", type=Path, help="draw them into this file")
+    add_options(options)
     asked = options.parse_args(argv)
     found = play(asked.leads, asked.buyers, asked.days, asked.seed)
     print(f"{asked.buyers} buyers, {asked.days} days, seed {asked.seed}")
@@ -398,12 +390,7 @@ def main(argv: list[str] | None = None) -> int:
         _row(f"  {reason}", [one["by_reason"][reason] for one in found.values()])
     for key in ("revenue", "credited", "kept"):
         _row(key, [one[key] for one in found.values()])
-    if asked.json:
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    if asked.svg:
-        asked.svg.parent.mkdir(parents=True, exist_ok=True)
-        asked.svg.write_text(chart(found), encoding="utf-8")
+    keep(asked, found, chart(found))
     return 0
 
 
