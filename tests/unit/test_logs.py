@@ -11,7 +11,7 @@ import pytest
 from router import logs
 from tests.e2e.house import LEAD, SOURCE, open_house
 
-VALUES = ("512", "555-0147", "5550147", "ana@example.com", "Ana", "78701")
+VALUES = ("(512)", "+1512", "555-0147", "5550147", "ana@example.com", "Ana", "78701")
 
 
 @pytest.fixture
