@@ -255,7 +255,7 @@ def ways(bench: Bench, contracts: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _recording(bench: Bench, decide: Decider) -> float:
     """Microseconds that recording why takes of a decision, mean."""
-    ours: Ours = decide.__self__  # type: ignore[attr-defined]
+    ours: Ours = decide.__self__  # type: ignore[attr-defined]  # a method of ours: `start` made it
     timed(decide, bench.warm_up, ours.receive)
     best = []
     for image in bench.leads[:2000]:

@@ -10,13 +10,13 @@ from router.cli import options as shared
 from router.cli.exits import DISK, DONE, NO, USAGE, CommandError
 from router.cli.screen import columns, print_json
 from router.onboarding.territory import Territory, UnreadableSheet, read_territory
-from router.onboarding.territory.reading import Line
+from router.onboarding.territory.reading import Kind, Line
 from router.onboarding.territory.writing import as_terms, expanded, lists, toml
 from router.terms.coverage import codes_in_use
 from router.terms.postal import COUNTRIES
 
 _NAME_BAD: Final = "/\\"
-_HEADINGS: Final = {
+_HEADINGS: Final[dict[Kind, str]] = {
     "unread": "could NOT be read, and is not in the result",
     "guessed": "guessed: taken as what it must have meant",
     "remark": "remarks, not read",
@@ -111,7 +111,7 @@ def _plain(territory: Territory, list_name: str, written: dict[str, str]) -> dic
         },
         "codes": len(codes_in_use(coverage)),
         "counts": dict(Counter(line.kind for line in territory.lines)),
-        **{kind: [_line(line) for line in territory.of(kind)] for kind in _HEADINGS},  # type: ignore[arg-type]
+        **{kind: [_line(line) for line in territory.of(kind)] for kind in _HEADINGS},
         "problems": [one._asdict() for one in problems],
     }
 
@@ -132,7 +132,7 @@ def _report(territory: Territory, list_name: str, written: dict[str, str]) -> li
     if territory.columns:
         lines.append("  " + ", ".join(f"{name or '(no name)'}: {role}" for name, role in territory.columns.items()))
     for kind, heading in _HEADINGS.items():
-        found = territory.of(kind)  # type: ignore[arg-type]
+        found = territory.of(kind)
         if found:
             rows = [(f"line {one.line}", one.said, one.read_as, _sentence(one)) for one in found]
             lines += ["", f"{heading}:", *columns(rows, indent="  ")]

@@ -751,6 +751,7 @@ def resolves_a_doubt(held: Held, fact: Settled) -> bool:
     return held.status == "in_doubt" and fact.outcome in ("accepted", "rejected") and fact.by != "terms"
 
 
+#: Each takes the kind of fact that it stands beside, and no other: which is more than a dict's type can say.
 _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     Received: State._received,  # type: ignore[dict-item]
     Asked: State._asked,  # type: ignore[dict-item]
