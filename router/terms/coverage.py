@@ -163,8 +163,9 @@ def any_in_use(coverage: Coverage) -> bool:
 
 def _in_use(entries: Sequence[Entry]) -> set[str]:
     geography = us()
-    found = {code for entry in entries for code in entry.codes if geography.exists(code)}
+    found: set[str] = set()
     for entry in entries:
+        found.update(geography.in_use.intersection(entry.codes))
         for prefix in entry.prefixes:
             found.update(geography.starting(prefix))
     return found

@@ -1,14 +1,17 @@
 """Coverage is held to a naive reading of its entries: enumerate, compare, no cleverness."""
 
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise, product
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.terms.checks.page import Page
+from router.terms.checks.territory import judge_overlaps
 from router.terms.coverage import Coverage, expand
 from router.terms.postal import canonical_postal_code, decompose, parse_entry
-from router.terms.schema import CoverageTerms, Exclude
+from router.terms.schema import Contract, CoverageTerms, Exclude
+from tests import factory
 from tests.examples import examples
 
 digits = st.text("0123456789", min_size=5, max_size=5)
@@ -110,3 +113,52 @@ def test_any_text_is_an_entry_or_an_explained_error(text: str, country: str) -> 
         assert parse_entry(text, country).codes == (whole,)
     _, problems = expand(CoverageTerms(postal_codes=(text,)), lists={}, country=country)
     assert all(problem.message and problem.mend for problem in problems)
+
+
+sources = st.lists(st.sampled_from(["web", "fax", "pier"]), min_size=1, max_size=2, unique=True) | st.just(["*"])
+contracts = st.lists(
+    st.tuples(st.lists(st.one_of(near, prefixes), max_size=4), st.lists(prefixes, max_size=1), sources, st.booleans()),
+    max_size=6,
+)
+
+
+@examples(300)
+@given(contracts)
+def test_contracts_that_overlap_are_the_naive_ones(
+    drawn: list[tuple[list[str], list[str], list[str], bool]],
+) -> None:
+    """Two contracts are warned of, once, exactly when they share a source and one names a text that begins the other's
+    or is the same, which neither excludes; or when one of them is everywhere.
+    """
+    covered = []
+    for place, (included, excluded, named_sources, everywhere) in enumerate(drawn):
+        contract = factory.read(factory.contract(f"c{place}", sources=named_sources), Contract)
+        coverage = expanded(included, excluded, "US")
+        covered.append((place, contract, Coverage("US", everywhere, coverage.entries, coverage.excluded)))
+
+    def share(one: Contract, other: Contract) -> bool:
+        return "*" in {*one.sources, *other.sources} or not {*one.sources}.isdisjoint(other.sources)
+
+    def texts(coverage: Coverage) -> set[str]:
+        return coverage.codes | {f"{prefix}*" for prefix in coverage.prefixes}
+
+    def within(text: str, other: str) -> bool:
+        return text == other or (other.endswith("*") and text.rstrip("*").startswith(other[:-1]))
+
+    def met(one: Coverage, other: Coverage) -> bool:
+        if one.everywhere or other.everywhere:
+            return True
+        both = {b if within(b, a) else a for a, b in product(texts(one), texts(other)) if within(a, b) or within(b, a)}
+        away = {f"{prefix}*" for coverage in (one, other) for prefix in coverage.excluded_prefixes}
+        away |= one.excluded_codes | other.excluded_codes
+        return any(not any(within(text, out) for out in away) for text in both)
+
+    page = Page("buyers/b.toml")
+    judge_overlaps(page, covered)
+    found = [(problem.key, problem.message.split()[3]) for problem in page.problems]
+    assert len(found) == len(set(found))
+    assert set(found) == {
+        (f"contracts[{b[0]}].coverage", a[1].id)
+        for a, b in combinations(covered, 2)
+        if share(a[1], b[1]) and met(a[2], b[2])
+    }

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from router.terms.check import check
 from router.terms.compile import compile_book
 from router.terms.load import load
 from router.terms.problems import errors
@@ -172,3 +174,17 @@ def test_thousands_of_slips_are_found_in_seconds(tmp_path: Path) -> None:
     found = errors(findings(config))
     assert time.process_time() - began < 30
     assert len(found) >= 1500
+
+
+def test_thousands_of_contracts_that_overlap_are_judged_in_seconds(tmp_path: Path) -> None:
+    """Five thousand contracts of one buyer over the same hundred codes: the first twenty pairs are named."""
+    config = lay_out({}, tmp_path)
+    listed(100)(config)
+    terms = load(config).terms
+    assert terms is not None
+    buyer = terms.buyers["roofer"]
+    many = tuple(replace(buyer.contracts[0], id=f"roofer-{number}") for number in range(5000))
+    began = time.process_time()
+    found = check(replace(terms, buyers={"roofer": replace(buyer, contracts=many)}))
+    assert time.process_time() - began < 30
+    assert len([problem for problem in found if "overlaps with" in problem.message]) == 20

@@ -1,11 +1,11 @@
 """Coverage judged across contracts: what each names, where two of one buyer overlap, which codes nobody covers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, combinations, islice, product
 from typing import Final
 
 from router.terms.checks.page import Page
-from router.terms.coverage import Coverage, codes_in_use, expand
+from router.terms.coverage import Coverage, Entry, codes_in_use, expand
 from router.terms.geography import us
 from router.terms.schema import Contract, Terms
 
@@ -33,11 +33,11 @@ def judge_overlaps(page: Page, covered: Sequence[tuple[int, Contract, Coverage]]
 
     `covered` holds each contract with its index in the buyer's file.
     """
-    kinds = {contract.lead_type for _, contract, _ in covered}
-    for kind in sorted(kinds):
-        same = [entry for entry in covered if entry[1].lead_type == kind]
-        pairs = (met for met in _overlaps(same) if _share_a_source(same[met[0][0]][1], same[met[0][1]][1]))
-        for (first, second), code in islice(pairs, _PAIRS_MAX):
+    alike: dict[tuple[str, str], list[tuple[int, Contract, Coverage]]] = {}
+    for entry in covered:
+        alike.setdefault((entry[1].lead_type, entry[2].country), []).append(entry)
+    for _, same in sorted(alike.items()):
+        for first, second, code in islice(_overlaps(same), _PAIRS_MAX) if len(same) > 1 else ():
             one, (index, _, _) = same[first][1], same[second]
             where = f"at {code}" if code else "everywhere"
             message = f"it overlaps with {one.id} {where}, and a buyer gets a lead by one of its contracts only"
@@ -60,49 +60,60 @@ def _takes_from(contract: Contract, source: str) -> bool:
     )
 
 
-def _overlaps(covered: Sequence[tuple[int, Contract, Coverage]]) -> Iterator[tuple[tuple[int, int], str]]:
-    """Pairs of places in `covered` whose coverage meets, each with a code or prefix where it does.
-
-    Two entries meet only where the shorter one starts the longer one, so each entry asks for its own beginnings.
+def _overlaps(covered: Sequence[tuple[int, Contract, Coverage]]) -> Iterator[tuple[int, int, str]]:
+    """Two places in `covered`, the lower one first, that share a source and whose coverage meets, and a code or prefix
+    where it does (empty: everywhere). Each two once.
     """
-    owners = _owners(covered)
-    seen: set[tuple[int, int]] = set()
-    for pair, text, is_prefix in islice(_meetings(owners), _MEETINGS_MAX):
-        if pair not in seen and not any(_excludes(covered[place][2], text, is_prefix) for place in pair):
-            seen.add(pair)
-            yield pair, f"{text}*" if is_prefix else text
-    for place, (_, _, coverage) in enumerate(covered):
-        for other, (_, _, theirs) in enumerate(covered):
-            pair = (min(place, other), max(place, other))
-            if coverage.everywhere and place != other and coverage.country == theirs.country and pair not in seen:
-                seen.add(pair)
-                yield pair, ""
+    judged: set[tuple[int, int]] = set()
+    for one, other, text, is_prefix in _meetings(covered):
+        pair = (one, other) if one < other else (other, one)
+        if pair in judged or (text and any(_excludes(covered[place][2], text, is_prefix) for place in pair)):
+            continue
+        judged.add(pair)
+        if _share_a_source(covered[one][1], covered[other][1]):
+            yield *pair, f"{text}*" if is_prefix else text
 
 
-def _owners(covered: Sequence[tuple[int, Contract, Coverage]]) -> dict[tuple[str, str, bool], list[int]]:
-    """Who names a text: country, text and whether it is a prefix -> places in `covered`."""
-    owners: dict[tuple[str, str, bool], list[int]] = {}
+def _meetings(covered: Sequence[tuple[int, Contract, Coverage]]) -> Iterator[tuple[int, int, str, bool]]:
+    """Two places with a text that both name, or that one names and the other's prefix starts; is it a prefix itself?
+
+    A bounded number of them: thousands of contracts that all meet, but share no source, have millions.
+    """
+    codes: dict[str, list[list[int]]] = {}
+    prefixes: dict[str, list[list[int]]] = {}
+    for entry, places in _entries(covered):
+        for text in entry.codes:
+            codes.setdefault(text, []).append(places)
+        for text in entry.prefixes:
+            prefixes.setdefault(text, []).append(places)
+    yield from islice(_on_texts(codes, prefixes), _MEETINGS_MAX)
+    everywhere = [place for place, (_, _, coverage) in enumerate(covered) if coverage.everywhere]
+    all_of_them = ((one, other, "", False) for one in everywhere for other in range(len(covered)) if one != other)
+    yield from islice(all_of_them, _MEETINGS_MAX)
+
+
+def _entries(covered: Sequence[tuple[int, Contract, Coverage]]) -> Iterable[tuple[Entry, list[int]]]:
+    """Each entry with the places that name it: thousands of contracts may mean one state, which is one entry."""
+    found: dict[int, tuple[Entry, list[int]]] = {}
     for place, (_, _, coverage) in enumerate(covered):
         for entry in () if coverage.everywhere else coverage.entries:
-            for text, is_prefix in (
-                *((text, True) for text in entry.prefixes),
-                *((text, False) for text in entry.codes),
-            ):
-                places = owners.setdefault((coverage.country, text, is_prefix), [])
-                if place not in places:
-                    places.append(place)
-    return owners
+            found.setdefault(id(entry), (entry, []))[1].append(place)
+    return found.values()
 
 
-def _meetings(owners: dict[tuple[str, str, bool], list[int]]) -> Iterator[tuple[tuple[int, int], str, bool]]:
-    """Every pair of places with a text that both name, or that one names and the other's prefix starts."""
-    for (country, text, is_prefix), places in owners.items():
-        starts = [text[:length] for length in range(1, len(text) + (not is_prefix))]
-        others = [*places, *(place for start in starts for place in owners.get((country, start, True), ()))]
-        for place in places:
-            for other in others:
-                if place != other:
-                    yield (min(place, other), max(place, other)), text, is_prefix
+def _on_texts(
+    codes: dict[str, list[list[int]]], prefixes: dict[str, list[list[int]]]
+) -> Iterator[tuple[int, int, str, bool]]:
+    """Two entries meet only where the shorter one starts the longer one, so each asks for its own beginnings."""
+    lengths = sorted({len(text) for text in prefixes})
+    for owners, is_prefix in ((prefixes, True), (codes, False)):
+        for text, named in owners.items():
+            starts = (text[:length] for length in lengths if length < len(text) + (not is_prefix))
+            places = {*chain(*named)}
+            shorter = {*chain(*(one for start in starts for one in prefixes.get(start, ())))}
+            for one, other in chain(combinations(sorted(places), 2), product(sorted(places), sorted(shorter))):
+                if one != other:
+                    yield one, other, text, is_prefix
 
 
 def _excludes(coverage: Coverage, text: str, is_prefix: bool) -> bool:
