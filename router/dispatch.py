@@ -95,7 +95,7 @@ async def carry(job: Job, desk: Desk) -> Finished:
         ping=None if endpoint.ping is None else for_templates(job.price, job.reference),
         accepted=accepted_fields(job.plan),
     )
-    known = _NEVER_SENT
+    known = settled(_NEVER_SENT, doubted=job.doubted)
     while True:
         job.attempts += 1
         if job.attempts > 1:

@@ -64,7 +64,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 13
+FOLD_VERSION: Final = 14
 
 
 class Identity(Struct, frozen=True):
@@ -118,7 +118,7 @@ class Held(Struct):
     status: Literal["in_flight", "in_doubt"] = "in_flight"
     attempts: int = 0
     repeating: bool = False  # an attempt after the recorded ones may have left
-    doubted: bool = False  # some attempt ended in doubt
+    doubted: bool = False  # some attempt ended in doubt, or was cut short by a crash
     sent: bool = False  # some byte may have left
     guarded: bool = False
     bits: int = DOUBTFUL  # what the last attempt said (see `core.outcomes`)
@@ -371,7 +371,8 @@ class State(Struct):
         held = self.held.get(fact.delivery_id)
         if held is not None:
             held.repeating = True
-            held.attempts = max(held.attempts, fact.n - 1)  # one that a crash cut short was never recorded
+            if fact.n - 1 > held.attempts:  # a crash cut one short: it was never recorded, and may have been taken
+                held.attempts, held.doubted = fact.n - 1, True
 
     def _attempted(self, _entry: Entry, fact: Attempted) -> None:
         held = self.held.get(fact.delivery_id)

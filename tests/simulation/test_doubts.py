@@ -14,7 +14,7 @@ from router.model.facts import Attempted, Contradicted, Repeating, Reserved, Set
 from router.model.times import NS_HOUR, NS_S
 from router.terms.candidate import Candidate
 from tests import factory
-from tests.simulation.router_world import ACCEPTED, HANG, REJECTED, Answer, RouterWorld, answer
+from tests.simulation.router_world import ACCEPTED, DOWN, HANG, REJECTED, Answer, RouterWorld, answer
 from tests.simulation.test_snapshots import slow_disk
 
 SHARED = {"sell": {"mode": "shared", "max_copies": 2, "parallel": 2}}
@@ -320,3 +320,24 @@ def test_an_attempt_that_a_crash_cut_short_keeps_its_number() -> None:
     assert [fact.n for fact in facts(w, Repeating)] == [2, 3]
     [delivery] = trace["deliveries"]
     assert [(one["n"], one["outcome"]) for one in delivery["attempts"]] == [(3, "accepted")]
+
+
+def test_what_a_crash_cut_short_stays_a_doubt_whatever_fails_after_it() -> None:
+    """It may have been taken. Asked again the buyer is down, and the process dies once more: nobody else is asked."""
+
+    def play(_lane: str, _request: HttpRequest, number: int) -> tuple[float, Answer]:
+        return (3.0, HANG) if number == 0 else (0.1, DOWN)
+
+    w = world(play, first={"endpoint_keys": {"idempotent": True, "retry": {"backoff": "9s"}}})
+
+    async def story(w: RouterWorld) -> str:
+        await w.take(factory.lead())
+        for _ in range(2):
+            await asyncio.sleep(1)
+            await w.restart()
+        return (await w.engine.settled("lead-1", 60)).status
+
+    assert w.play(story) == "in_doubt"
+    assert w.buyers.asked()[:2] == ["first", "first"]
+    assert set(w.buyers.asked()) == {"first"}
+    assert len(facts(w, Reserved)) == 1

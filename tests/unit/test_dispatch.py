@@ -202,6 +202,14 @@ async def test_a_missing_secret_costs_its_own_delivery_alone(doubted: bool, outc
     assert world.requests == []
 
 
+@pytest.mark.parametrize(("doubted", "outcome"), [(False, "failed"), (True, "in_doubt")])
+async def test_a_deadline_that_passed_meanwhile_resolves_no_doubt(doubted: bool, outcome: str) -> None:
+    """Taken up after a crash, and over before the intent was durable: nothing is sent, nothing new is known."""
+    world = Round(ACCEPTED, idempotent=True)
+    finished = await world.run(doubted=doubted, attempts=1, deadline_ns=NOON)
+    assert (finished.verdict.outcome, finished.verdict.reason, world.requests) == (outcome, "deadline", [])
+
+
 async def test_an_answer_that_breaks_the_reader_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a hostile answer makes us raise, it costs no more than its own delivery."""
 
