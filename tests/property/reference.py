@@ -64,7 +64,9 @@ class Reference:
     terms: Terms
     sales: list[Sale] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    overrides: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)  # owner -> until, limits
+    overrides: dict[str, tuple[int, dict[str, int], dict[str, int]]] = field(
+        default_factory=dict
+    )  # until, leads, money
     paused: dict[str, int | None] = field(default_factory=dict)  # "contract:ID" -> until
     deposits: dict[str, int] = field(default_factory=dict)
     answers: list[tuple[str, str]] = field(default_factory=list)  # (contract, outcome), in order
@@ -117,6 +119,11 @@ class Reference:
         if outcome in ("accepted", "rejected", "duplicate") and not sale.lead.test:
             sale.answered_on = day_of(self.now, sale.zone)
             self.answers.append((sale.contract, outcome))
+
+    def overridden(self, owner: str, until: int, leads: dict[str, int], money: dict[str, int]) -> None:
+        """An operator set other limits, or (until 0) took them back. Those that were over by then never come back."""
+        self.overrides = {name: one for name, one in self.overrides.items() if self.now < one[0]}
+        self.overrides[owner] = (until, leads, money)
 
     # -- refusals --------------------------------------------------------------------------------
 
@@ -248,7 +255,8 @@ class Reference:
 
     def limit(self, owner: str, cap: Cap) -> int:
         """What a cap's limit is now: what somebody set for a while, else what the terms say."""
-        until_ns, limits = self.overrides.get(owner, (0, {}))
+        until_ns, leads, money = self.overrides.get(owner, (0, {}, {}))
+        limits = money if cap.limit is None else leads  # those of another kind were set when the cap was another one
         if self.now < until_ns and cap_id(cap) in limits:
             return limits[cap_id(cap)]
         return cap.limit if cap.limit is not None else int(cap.spend or 0)

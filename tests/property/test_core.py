@@ -4,6 +4,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
@@ -17,7 +18,6 @@ from router.core.live import Live, identity_of
 from router.core.masks import bits
 from router.core.rules.standing import balance, cap_used, cap_window, standing
 from router.core.rules.static import covers
-from router.core.state import State
 from router.core.usage import Usage
 from router.model.codes import RULES
 from router.model.facts import Deposited, Overridden, Paused, Restored, Resumed
@@ -25,7 +25,9 @@ from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.revive import revive, written
 from tests.examples import examples
-from tests.property.worlds import BIDS, SET, STARTS, STEPS, World, books, leads
+from tests.property.worlds import BIDS, SET, STARTS, STEPS, World, books, folded, leads
+
+pytestmark = pytest.mark.usefixtures("few_codes")
 
 #: Codes of the rules that look at a contract and its use alone.
 STANDING = {code for rule in ("lifecycle", "schedule", "wallet", "capacity") for code in RULES[rule]}
@@ -63,7 +65,7 @@ def test_decisions_do_not_depend_on_load_order(book: Book, random: Any, lead: Le
 
 
 class RoutingMachine(RuleBasedStateMachine):
-    """Leads, outcomes, clock steps, pauses, edits and restarts in any order; after each the core's promises hold."""
+    """Leads, outcomes, clock steps, pauses, edits and crashes in any order; after each the core's promises hold."""
 
     @initialize(data=st.data(), start=st.sampled_from(STARTS))
     def begin(self, data: st.DataObject, start: tuple[int, tuple[str, ...]]) -> None:
@@ -219,12 +221,23 @@ class RoutingMachine(RuleBasedStateMachine):
         reference = str(len(self.world.entries))
         self.world.note(Deposited(buyer_id=buyer_id, amount=2500, reference=reference, by="operator:test"))
 
-    @rule()
-    def the_process_restarts(self) -> None:
-        """State is loaded from a snapshot; nothing of it is lost, and the boards are built anew."""
+    @precondition(lambda self: self.world.under_way())
+    @rule(which=st.integers(0, 100), sent=st.booleans(), again=st.booleans())
+    def an_attempt_fails(self, which: int, sent: bool, again: bool) -> None:
+        """The delivery waits to be tried once more, and perhaps is."""
         world = self.world
-        world.state = State.load(world.state.dump())
-        world.live = Live(world.book)
+        ids = world.under_way()
+        delivery_id = ids[which % len(ids)]
+        world.attempt(delivery_id, "failed", sent=sent)
+        if again:
+            world.repeat(delivery_id)
+
+    @rule(snapshot=st.integers(0, 100))
+    def the_process_dies_and_starts(self, snapshot: int) -> None:
+        """State is that of a snapshot and of the facts after it; what was under way is in doubt, or tried again."""
+        world = self.world
+        world.restart(len(world.entries) * snapshot // 100)
+        world.take_up()
 
     @rule(data=st.data())
     def terms_are_edited(self, data: st.DataObject) -> None:
@@ -273,19 +286,16 @@ class RoutingMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_fold_is_the_same_at_every_prefix(self) -> None:
-        """Folding a snapshot and the facts after it equals folding all facts."""
+        """Folding a snapshot and the facts after it equals folding all facts: a snapshot after every step."""
         world = getattr(self, "world", None)
-        if world is None or not world.entries:
-            return
-        half = len(world.entries) // 2
-        whole = State(world.state.identity)
-        for entry in world.entries[:half]:
-            whole.apply(entry)
-        rest = State.load(whole.dump())
-        for entry in world.entries[half:]:
-            whole.apply(entry)
-            rest.apply(entry)
-        assert whole.dump() == rest.dump() == world.state.dump()
+        if world is not None:
+            world.follow()
+
+    def teardown(self) -> None:
+        """Folding all facts from nothing comes to the same."""
+        world = getattr(self, "world", None)
+        if world is not None:
+            assert folded(world.state.identity, world.entries).dump() == world.state.dump()
 
 
 RoutingMachine.TestCase.settings = settings(examples(40), stateful_step_count=25)

@@ -3,23 +3,24 @@
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from router.core.decide import decided_fact, named, recheck, reserve
 from router.core.explain import explain
 from router.core.guards import all_guards, is_probed_out, stage
-from router.core.live import Live
 from router.core.masks import bits
 from router.core.rules.standing import clock_of, standing
-from router.core.state import State
 from router.model.facts import Attempted, Decided, Ended, GuardProbing, GuardTripped, Received, Reserved, Settled
 from router.model.times import NS_HOUR, NS_MINUTE, NS_S
 from router.terms.book import Book, GuardPlan
 from tests import factory
 from tests.examples import examples
 from tests.guarded import GuardedWorld
-from tests.property.worlds import contract, leads
+from tests.property.worlds import contract, folded, leads
+
+pytestmark = pytest.mark.usefixtures("few_codes")
 
 STEPS = [NS_S, 20 * NS_S, NS_MINUTE, 6 * NS_MINUTE, NS_HOUR]
 
@@ -71,6 +72,7 @@ class GuardsMachine(RuleBasedStateMachine):
         """Start with random terms and nothing sold."""
         self.world = GuardedWorld(book)
         self.number = 0
+        self.never_left: set[str] = set()
 
     @rule(data=st.data())
     def a_lead_comes(self, data: st.DataObject) -> None:
@@ -201,11 +203,26 @@ class GuardsMachine(RuleBasedStateMachine):
         """Somebody sets it."""
         self.world.now_ns += step
 
-    @rule()
-    def the_process_restarts(self) -> None:
-        """State is loaded from a snapshot; whatever a guard was at, it still is."""
-        self.world.state = State.load(self.world.state.dump())
-        self.world.live = Live(self.world.book)
+    @precondition(lambda self: self.world.under_way())
+    @rule(which=st.integers(0, 100), sent=st.booleans(), again=st.booleans())
+    def an_attempt_fails(self, which: int, sent: bool, again: bool) -> None:
+        """The delivery waits to be tried once more, and perhaps is."""
+        world = self.world
+        ids = world.under_way()
+        delivery_id = ids[which % len(ids)]
+        world.attempt(delivery_id, "failed", sent=sent)
+        if again:
+            world.repeat(delivery_id)
+
+    @rule(snapshot=st.integers(0, 100))
+    def the_process_dies_and_starts(self, snapshot: int) -> None:
+        """State is that of a snapshot and of the facts after it; a probe that never left is none."""
+        world = self.world
+        world.restart(len(world.entries) * snapshot // 100)
+        for delivery_id, held, outcome in world.interrupted():
+            if outcome == "failed":
+                self.never_left.add(delivery_id)
+                self.go_on(held.lead_id)
 
     @invariant()
     def remembered_standings_are_true(self) -> None:
@@ -243,7 +260,12 @@ class GuardsMachine(RuleBasedStateMachine):
             fact = entry.fact
             if isinstance(fact, GuardProbing) and (fact.contract_id, fact.guard) == (contract_id, guard.key):
                 break
-            sent += isinstance(fact, Reserved) and fact.contract_id == contract_id and not fact.test
+            sent += (
+                isinstance(fact, Reserved)
+                and fact.contract_id == contract_id
+                and not fact.test
+                and fact.delivery_id not in self.never_left
+            )
         return min(sent, guard.probes)
 
     @invariant()
@@ -260,19 +282,16 @@ class GuardsMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_fold_is_the_same_at_every_prefix(self) -> None:
-        """Folding a snapshot and the facts after it equals folding all facts."""
+        """Folding a snapshot and the facts after it equals folding all facts: a snapshot after every step."""
         world = getattr(self, "world", None)
-        if world is None or not world.entries:
-            return
-        half = len(world.entries) // 2
-        whole = State(world.state.identity)
-        for entry in world.entries[:half]:
-            whole.apply(entry)
-        rest = State.load(whole.dump())
-        for entry in world.entries[half:]:
-            whole.apply(entry)
-            rest.apply(entry)
-        assert whole.dump() == rest.dump() == world.state.dump()
+        if world is not None:
+            world.follow()
+
+    def teardown(self) -> None:
+        """Folding all facts from nothing comes to the same."""
+        world = getattr(self, "world", None)
+        if world is not None:
+            assert folded(world.state.identity, world.entries).dump() == world.state.dump()
 
 
 GuardsMachine.TestCase.settings = settings(examples(15), stateful_step_count=30)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
@@ -13,6 +14,8 @@ from router.terms.revive import revive, written
 from router.terms.schema import Buyer, LeadType, Terms
 from tests.examples import examples
 from tests.property.worlds import books
+
+pytestmark = pytest.mark.usefixtures("few_codes")
 
 
 def seen(book: Book) -> dict[str, Any]:

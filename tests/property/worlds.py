@@ -1,5 +1,6 @@
 """Random terms, leads and events for property tests, small enough to collide often."""
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
@@ -14,7 +15,8 @@ from router.core.live import Live, identity_of
 from router.core.masks import bits
 from router.core.rules.standing import Moment, clock_of
 from router.core.selling import End, Offer, copies_of, next_move, payout_once
-from router.core.state import OpenLead, State
+from router.core.state import Held, Identity, OpenLead, State
+from router.engine.times import deadline_of
 from router.model.codes import Outcome
 from router.model.decision import Bid
 from router.model.facts import (
@@ -25,9 +27,11 @@ from router.model.facts import (
     Decided,
     Deposited,
     Ended,
+    Entry,
     Overridden,
     Paused,
     Received,
+    Repeating,
     Reserved,
     Restored,
     Resumed,
@@ -227,7 +231,7 @@ def books(draw: Any, *, stateless: bool = False, today: date = TODAY, zones: tup
             max_in_flight=draw(st.sampled_from([1, 2, 64])),
             caps=[] if stateless else draw(caps()),
             wallet=draw(WALLETS) if not stateless else {"mode": "none"},
-            endpoint=PING if pings else None,
+            endpoint={"idempotent": draw(st.booleans())} | (PING if pings else {}),
         )
         for number, pings in enumerate(asked)
     ]
@@ -283,8 +287,10 @@ class World:
         self.steady_ns = start_ns
         self.offset_ns = 0
         self.flying: list[str] = []
+        self.doubted: set[str] = set()  # deliveries that are on their way once more after a crash
         self.rankings: dict[str, tuple[str, ...]] = {}
         self.count = 0
+        self._snapshot, self._followed = self.state.dump(), 0
 
     def edit(self, book: Book) -> None:
         """Other terms come into force."""
@@ -312,9 +318,9 @@ class World:
             self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
         elif isinstance(fact, (Overridden, Restored)):
             self.live.told(fact, fact.id, fact.id, 0)
-            limits = {**fact.caps, **fact.spends} if isinstance(fact, Overridden) else {}
-            until_ns = fact.until_ns if isinstance(fact, Overridden) else 0
-            self.reference.overrides[f"{fact.subject}:{fact.id}"] = (until_ns, limits)
+            self.reference.now = self.now_ns
+            limits = (fact.until_ns, fact.caps, fact.spends) if isinstance(fact, Overridden) else (0, {}, {})
+            self.reference.overridden(f"{fact.subject}:{fact.id}", *limits)
         elif isinstance(fact, Paused):
             self.live.told(fact, fact.id, fact.id, 0)
             self.reference.paused[f"{fact.subject}:{fact.id}"] = fact.until_ns
@@ -390,19 +396,88 @@ class World:
         self.reference.reserved(delivery_id, board.ids[rank], lead, board.mode)
         self.flying.append(delivery_id)
 
+    def attempt(self, delivery_id: str, outcome: Outcome, *, sent: bool = True) -> None:
+        """An attempt of a delivery ends."""
+        self.note(
+            Attempted(
+                delivery_id=delivery_id, n=self.state.held[delivery_id].attempts + 1, sent_at_ns=self.now_ns, took_ms=1,
+                request_sha256="", outcome=outcome, rule="t", sent=sent,
+            )
+        )  # fmt: skip
+
+    def repeat(self, delivery_id: str) -> None:
+        """One more attempt of a delivery begins; one that was cut short has its number too."""
+        held = self.state.held[delivery_id]
+        begun = held.attempts + (held.repeating or not held.attempts)
+        self.note(Repeating(delivery_id=delivery_id, n=begun + 1))
+
+    def restart(self, at: int) -> None:
+        """The process dies and starts: state of a snapshot of the first `at` facts and those after it; boards anew."""
+        state = State.load(folded(self.state.identity, self.entries[:at]).dump())
+        for entry in self.entries[at:]:
+            state.apply(entry)
+        assert state.dump() == self.state.dump()
+        self.state, self.live = state, Live(self.book)
+
+    def follow(self) -> None:
+        """Load the snapshot that was taken last, apply what happened since: it is the state; take a snapshot of it."""
+        state = State.load(self._snapshot)
+        for entry in self.entries[self._followed :]:
+            state.apply(entry)
+        self._snapshot, self._followed = state.dump(), len(self.entries)
+        assert self._snapshot == self.state.dump()
+
+    def take_up(self) -> None:
+        """After a start: deliveries that were under way come to what is known of them, and every lead goes on."""
+        for delivery_id, held, outcome in self.interrupted():
+            self.reference.settled(delivery_id, outcome, None, held.sent or outcome == "in_doubt")
+        for lead_id, lead in list(self.state.open.items()):
+            if lead.status == "routing":
+                self.advance(lead_id)
+
+    def interrupted(self) -> list[tuple[str, Held, Outcome]]:
+        """What the process left under way when it died; gives back what has ended, and as what.
+
+        What waited to be tried again after a failure has failed. Anything else may have been sent: an idempotent
+        endpoint is asked again with the same bytes, before the deadline, and otherwise it is in doubt.
+        """
+        ended: list[tuple[str, Held, Outcome]] = []
+        for delivery_id in self.under_way():
+            held = self.state.held[delivery_id]
+            waited = held.attempts > 0 and not held.repeating and delivery_id not in self.doubted
+            assert held.doubted == (delivery_id in self.doubted)
+            if waited:
+                self.note(Settled(delivery_id=delivery_id, outcome="failed", reason="restart", by="restart"))
+                self.flying.remove(delivery_id)
+                ended.append((delivery_id, held, "failed"))
+            elif self._may_ask_again(held):
+                self.doubted.add(delivery_id)
+                self.repeat(delivery_id)
+            else:
+                self.note(Settled(delivery_id=delivery_id, outcome="in_doubt", reason="crash", by="restart"))
+                ended.append((delivery_id, held, "in_doubt"))
+        return ended
+
+    def under_way(self) -> list[str]:
+        """The deliveries whose outcome nobody knows yet."""
+        return [delivery_id for delivery_id in self.flying if self.state.held[delivery_id].status == "in_flight"]
+
+    def _may_ask_again(self, held: Held) -> bool:
+        plan, lead = self.book.contracts.get(held.contract_id), self.state.open.get(held.lead_id)
+        if plan is None or lead is None or held.terms_version != self.book.version:
+            return False
+        return plan.endpoint.idempotent and self.steady_ns < deadline_of(lead, self.book)
+
     def settle(self, delivery_id: str, outcome: Outcome, *, cheaper: bool = False, sent: bool = True) -> None:
         """A delivery's attempt ends, and with it the delivery, or its doubt is resolved; then the next in rank."""
         held = self.state.held[delivery_id]
+        if outcome == "failed" and delivery_id in self.doubted:  # that proves nothing about the attempt before
+            outcome = "in_doubt"
         price = (held.price - cheaper) if outcome == "accepted" else None
         if held.status == "in_flight":
-            self.note(
-                Attempted(
-                    delivery_id=delivery_id, n=1, sent_at_ns=self.now_ns, took_ms=1, request_sha256="", outcome=outcome,
-                    rule="t", sent=sent,
-                )
-            )  # fmt: skip
+            self.attempt(delivery_id, outcome, sent=sent)
         self.note(Settled(delivery_id=delivery_id, outcome=outcome, price=price))
-        self.reference.settled(delivery_id, outcome, price, sent)
+        self.reference.settled(delivery_id, outcome, price, held.sent)
         if outcome != "in_doubt":
             self.flying.remove(delivery_id)
         self.advance(held.lead_id)
@@ -413,7 +488,7 @@ class World:
         if lead is None:
             return
         sell, now = self.book.lead_types["solar"].sell, self.steady_ns
-        deadline_ns = lead.selling_steady_ns + self.book.lead_types["solar"].deadline
+        deadline_ns = deadline_of(lead, self.book)
         move = next_move(lead, sell, now_ns=now, deadline_ns=deadline_ns, exhausted=exhausted)
         if isinstance(move, Offer):
             if self._offer(lead, move.copies) == move.copies:
@@ -445,6 +520,14 @@ class World:
                 if offered == copies:
                     break
         return offered
+
+
+def folded(identity: Identity, entries: Iterable[Entry]) -> State:
+    """The state that facts come to."""
+    state = State(identity)
+    for entry in entries:
+        state.apply(entry)
+    return state
 
 
 STEPS = [NS_S, 20 * NS_S, NS_MINUTE, NS_HOUR, 5 * NS_HOUR, NS_DAY]
