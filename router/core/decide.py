@@ -119,7 +119,8 @@ def choose(
         if without:
             blocked["no_bid"] = blocked.get("no_bid", 0) | without
             left ^= without
-    elif copies == 1 and left and not board.runs[best := left.bit_length() - 1]:
+    elif copies == 1 and left and not left & board.dynamic:
+        best = left.bit_length() - 1
         return Choice(board, covering, passing, left, blocked, details, (best,), (best,), (), counted, bids)
     ranked, winners, turns = _rank(board, state, lead, left, copies, bids) if left else ((), (), ())
     if winners and not _keeps_margin(board, winners, payout, bids):

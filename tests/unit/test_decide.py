@@ -127,3 +127,17 @@ def test_who_weighs_nothing_has_what_nobody_else_can_take() -> None:
     one.note(Paused(subject="contract", id="c2", reason="test", by="operator:test"))
     last = one.sell(factory.lead("lead-6"))
     assert last.board.ids[last.winners[0]] == "c0"
+
+
+@pytest.mark.parametrize("method", ["round_robin", "weighted", "percentage"])
+def test_a_tier_that_takes_turns_stands_behind_one_that_does_not(method: str) -> None:
+    """The first in rank is known at once, and the ranking still holds everybody: who declines is not the end."""
+    behind = [factory.buyer(name, factory.contract(f"c-{name}", tier="rest", share=0.5)) for name in "ab"]
+    first = factory.buyer("first", factory.contract("c-first", tier="main"))
+    tiers = [{"name": "main", "method": "price"}, {"name": "rest", "method": method}]
+    one = World(factory.book(first, *behind, lead_type={"tiers": tiers}))
+    choice = one.sell(factory.lead())
+    assert [choice.board.ids[rank] for rank in choice.winners] == ["c-first"]
+    assert one.rankings["lead-1"] == ("c-first", "c-a", "c-b")
+    one.settle("d1", "rejected")
+    assert one.state.held["d2"].contract_id == "c-a"
