@@ -20,8 +20,8 @@ demo: $(READY) ## the whole product on this machine: sample terms, buyers that a
 test: $(READY) ## every test
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-nightly: $(READY) ## the properties over ten thousand examples each, days of trouble over many seeds: hours
-	@$(BIN)/python -m pytest -n auto --dist worksteal -o timeout=0 -m nightly $(ARGS)
+nightly: $(READY) ## the properties over ten thousand examples each, days of trouble over many seeds: about an hour
+	@$(BIN)/python -m pytest -n auto --dist worksteal -o timeout=0 -m nightly -vv $(ARGS)
 
 check: $(READY) ## format, lint, types, and that imports point one way
 	@$(BIN)/ruff format --check .

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
+
+from tests.examples import PARTS, nightly
 
 PROPERTIES = Path(__file__).parent / "property"
 
@@ -22,7 +24,8 @@ settings.register_profile(
     "nightly",
     settings.get_profile("steady"),
     derandomize=False,  # other examples every night
-    max_examples=int(os.environ.get("EXAMPLES", "10000")),
+    max_examples=-(-int(os.environ.get("EXAMPLES", "10000")) // PARTS),
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],  # explaining a failure traces every line of every example
     print_blob=True,  # what failed can be run again by @reproduce_failure
 )
 
@@ -35,10 +38,18 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In a nightly run the properties take part, with the profile's number of examples."""
-    if not settings().derandomize:
+    if nightly():
         for item in items:
             if item.path.is_relative_to(PROPERTIES):
                 item.add_marker("nightly")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """In a nightly run a property is tried in parts."""
+    drawn = is_hypothesis_test(metafunc.function) or metafunc.definition.get_closest_marker("hypothesis")
+    if nightly() and drawn and metafunc.definition.path.is_relative_to(PROPERTIES):
+        metafunc.fixturenames.append("part")
+        metafunc.parametrize("part", range(1, PARTS + 1))
 
 
 def pytest_asyncio_loop_factories(

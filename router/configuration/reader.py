@@ -11,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from router.configuration.disk import read_candidate
-from router.terms.handover import heard, sent
+from router.terms.handover import sent
 
 _NICENESS: Final = 5
 
@@ -21,7 +23,7 @@ def main(config_dir: Path, state_dir: Path) -> None:
     """Read, judge, hand over."""
     with suppress(OSError):  # serving leads is more urgent; where that may not be said, it is done all the same
         os.nice(_NICENESS)
-    known = heard(sys.stdin.buffer.read())
+    known = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=frozenset[str])
     with suppress(BrokenPipeError):  # whoever asked has gone
         for frame in sent(read_candidate(config_dir, state_dir), known):
             sys.stdout.buffer.write(frame)

@@ -532,15 +532,16 @@ def is_open(schedule: Schedule, at: int, zone: ZoneInfo) -> bool:
     )
 
 
-def spans(entry: str, weekday: int) -> list[tuple[int, int]]:
+@lru_cache(maxsize=4096)
+def spans(entry: str, weekday: int) -> tuple[tuple[int, int], ...]:
     """The minutes a schedule entry opens on a weekday; one that crosses midnight opens on the next day too."""
     days, hours = entry.split() if " " in entry else ("Mon-Sun", entry)
     low, _, high = days.partition("-")
     listed = range(WEEKDAYS.index(low), WEEKDAYS.index(high or low) + 1)
     start, end = (int(text[:2]) * 60 + int(text[3:]) for text in hours.split("-"))
     if start < end:
-        return [(start, end)] if weekday in listed else []
-    return [(start, 1440)] * (weekday in listed) + [(0, end)] * ((weekday - 1) % 7 in listed)
+        return ((start, end),) * (weekday in listed)
+    return ((start, 1440),) * (weekday in listed) + ((0, end),) * ((weekday - 1) % 7 in listed)
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,14 @@ from zoneinfo import ZoneInfo
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from msgspec.structs import replace
 
 from router.core.bidding import Bids
@@ -19,7 +26,7 @@ from router.core.masks import bits
 from router.core.rules.standing import balance, cap_used, cap_window, standing
 from router.core.rules.static import covers
 from router.core.usage import Usage
-from router.model.codes import RULES
+from router.model.codes import RULES, Outcome
 from router.model.facts import Deposited, Overridden, Paused, Restored, Resumed
 from router.model.lead import Lead
 from router.terms.book import Book
@@ -64,6 +71,9 @@ def test_decisions_do_not_depend_on_load_order(book: Book, random: Any, lead: Le
     assert other.passing(lead, other.covering(lead)) == board.passing(lead, board.covering(lead))
 
 
+OUTCOMES: list[Outcome] = ["accepted", "rejected", "duplicate", "failed", "in_doubt"]
+
+
 class RoutingMachine(RuleBasedStateMachine):
     """Leads, outcomes, clock steps, pauses, edits and crashes in any order; after each the core's promises hold."""
 
@@ -79,7 +89,16 @@ class RoutingMachine(RuleBasedStateMachine):
         """Terms that fit the day and the zones."""
         return books(today=local(self.start_ns, ZoneInfo(self.zones[0])).date(), zones=self.zones)
 
-    @rule(data=st.data())
+    @rule(data=st.data(), count=st.integers(1, 4), outcome=st.sampled_from([None, None, *OUTCOMES]))
+    def leads_come(self, data: st.DataObject, count: int, outcome: Outcome | None) -> None:
+        """One after the other; what they are sent as ends so at once, or is still under way when more happens."""
+        for _ in range(count):
+            before = self.world.count
+            self.a_lead_comes(data)
+            while outcome is not None and f"d{before + 1}" in self.world.flying:
+                before += 1
+                self.world.settle(f"d{before}", outcome)
+
     def a_lead_comes(self, data: st.DataObject) -> None:
         """It is decided as the slow way decides, and every covering contract is accounted for once."""
         world = self.world
@@ -146,7 +165,7 @@ class RoutingMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.flying)
     @rule(
         which=st.integers(0, 100),
-        outcome=st.sampled_from(["accepted", "rejected", "duplicate", "failed", "in_doubt"]),
+        outcome=st.sampled_from(OUTCOMES),
         cheaper=st.booleans(),
         sent=st.booleans(),
     )
@@ -298,5 +317,7 @@ class RoutingMachine(RuleBasedStateMachine):
             assert folded(world.state.identity, world.entries).dump() == world.state.dump()
 
 
-RoutingMachine.TestCase.settings = settings(examples(40), stateful_step_count=25)
-TestRouting = RoutingMachine.TestCase
+@pytest.mark.hypothesis
+def test_routing() -> None:
+    """Whatever happens in whatever order, the promises of the machine hold."""
+    run_state_machine_as_test(RoutingMachine, settings=settings(examples(40), stateful_step_count=25))

@@ -1,5 +1,6 @@
 """What is taken comes back once, as it was taken; what is counted stays counted, whatever the clocks say."""
 
+from bisect import bisect_left
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -76,10 +77,11 @@ def test_no_clock_uncounts(stays: list[tuple[int, bool, int]], name: str) -> Non
             usage.add(at + each * NS_S, 100)
         sold.append(NOON)  # the clock is right again for one sale
         usage.add(NOON, 100)
+    in_order = sorted(sold)
     for at in {NOON, *sold[:: max(1, len(sold) // 50)]}:
         for per in ("minute", "hour", "day", "week", "month"):
             window = calendar_window(per, at, zone)  # type: ignore[arg-type]
-            inside = sum(window.start_ns <= one < window.end_ns for one in sold)
+            inside = bisect_left(in_order, window.end_ns) - bisect_left(in_order, window.start_ns)
             assert usage.leads(window.start_ns, window.end_ns) == inside
             assert usage.spend(window.start_ns, window.end_ns) == 100 * inside
     assert usage.leads_total == len(sold)

@@ -5,7 +5,14 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from router.core.decide import decided_fact, named, recheck, reserve
 from router.core.explain import explain
@@ -18,6 +25,7 @@ from router.terms.book import Book, GuardPlan
 from tests import factory
 from tests.examples import examples
 from tests.guarded import GuardedWorld
+from tests.property.dice import Dice
 from tests.property.worlds import contract, folded, leads
 
 pytestmark = pytest.mark.usefixtures("few_codes")
@@ -25,23 +33,22 @@ pytestmark = pytest.mark.usefixtures("few_codes")
 STEPS = [NS_S, 20 * NS_S, NS_MINUTE, 6 * NS_MINUTE, NS_HOUR]
 
 
-@st.composite
-def guards(draw: Any) -> list[dict[str, Any]]:
+def guards(dice: Dice) -> list[dict[str, Any]]:
     """One or two guards that trip on a handful of outcomes."""
     found = []
-    for over in ["1h", 4][: draw(st.integers(1, 2))]:
-        metric = draw(st.sampled_from(["acceptance_rate", "error_rate", "timeout_rate", "late_rate", "latency_p95"]))
-        action = draw(st.sampled_from(["warn", "throttle", "throttle", "pause"]))
+    for over in ["1h", 4][: dice.of(1, 2)]:
+        metric = dice.of("acceptance_rate", "error_rate", "timeout_rate", "late_rate", "latency_p95")
+        action = dice.of("pause", "throttle", "throttle", "warn")
         found.append(
             {
                 "metric": metric,
                 "over": over,
-                "min_sample": draw(st.integers(1, 3)),
+                "min_sample": dice.of(1, 2, 3),
                 "trip": "200ms" if metric == "latency_p95" else 0.4,
                 "action": action,
-                "cool_down": draw(st.sampled_from(["20s", "5m"])),
-                "probes": draw(st.integers(1, 3)),
-                **({"throttle_to": draw(st.sampled_from([0.25, 0.4, 0.5]))} if action == "throttle" else {}),
+                "cool_down": dice.of("20s", "5m"),
+                "probes": dice.of(1, 2, 3),
+                **({"throttle_to": dice.of(0.25, 0.4, 0.5)} if action == "throttle" else {}),
             }
         )
     return found
@@ -50,16 +57,17 @@ def guards(draw: Any) -> list[dict[str, Any]]:
 @st.composite
 def guarded_books(draw: Any) -> Book:
     """A few buyers whose contracts are guarded, beside whatever else their terms say."""
-    mode = draw(st.sampled_from(["exclusive", "shared", "best"]))
+    dice = Dice(draw)
+    mode = dice.of("exclusive", "shared", "best")
     trees = []
-    for number in range(draw(st.integers(1, 3))):
-        tree = draw(contract(f"c{number}", ["main"], stateless=draw(st.sampled_from([True, True, False]))))
+    for number in range(dice.of(1, 2, 3)):
+        tree = contract(dice, f"c{number}", ["main"], stateless=dice.of(True, True, False))
         tree |= {"status": "live", "coverage": {"everywhere": True}, "criteria": [], "sources": ["*"]}
         tree.pop("fields", None)
         tree.pop("consent", None)
-        if draw(st.integers(0, 3)):
-            tree["sla"] = {"deliver_within": "30s", "guards": draw(guards())}
-        trees.append(factory.buyer(f"b{number}", tree))
+        if not dice.one_in(4):
+            tree["sla"] = {"deliver_within": "30s", "guards": guards(dice)}
+        trees.append(factory.buyer(f"b{number}", tree, endpoint={"idempotent": dice.of(False, True)}))
     kind = {"tiers": [{"name": "main"}], "sell": {"mode": mode, "max_copies": 2, "parallel": 1}}
     return factory.book(*trees, lead_type=kind)
 
@@ -294,5 +302,7 @@ class GuardsMachine(RuleBasedStateMachine):
             assert folded(world.state.identity, world.entries).dump() == world.state.dump()
 
 
-GuardsMachine.TestCase.settings = settings(examples(15), stateful_step_count=30)
-TestGuards = GuardsMachine.TestCase
+@pytest.mark.hypothesis
+def test_guards() -> None:
+    """Whatever happens in whatever order, the promises of the machine hold."""
+    run_state_machine_as_test(GuardsMachine, settings=settings(examples(15), stateful_step_count=30))

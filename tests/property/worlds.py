@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
-from hypothesis import reject
 from hypothesis import strategies as st
 
 from router.core.bidding import Bids, stand_ins, taken_in
@@ -41,14 +40,14 @@ from router.model.facts import (
 from router.model.lead import Consent, Lead
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S, parse_instant
 from router.terms.book import Book
-from router.terms.compile import TermsError
 from router.terms.steps import at_once
 from tests import factory
-from tests.property.reference import Reference
+from tests.property.dice import Dice
+from tests.property.reference import Reference, names
 
 CALENDAR = Calendar()
 CODES = ["78701", "78702", "78710", "10001", "10002", "90210"]
-SCORES = st.sampled_from([None, 599, 600, 650, 700])
+NEAR = [*CODES, "78703", "78722"]  # and some that entries name and no lead bears
 PHONES = ["+15125550147", "+15125550148", "+15125550149"]
 
 
@@ -69,203 +68,197 @@ STARTS: list[tuple[int, tuple[str, ...]]] = [
         ("2026-12-31T23:00:00Z", ("UTC", "Europe/London")),  # week, month and year turn over
     ]
 ]
-HOURS = st.sampled_from(
-    [
-        ["Mon-Fri 08:00-18:00", "Sat 22:00-02:00"],
-        ["00:00-24:00"],
-        ["23:30-01:15"],
-        ["Mon-Sun 00:30-12:00", "Mon-Sun 13:00-23:45"],
-        ["Sun 01:00-03:00", "Sat-Sun 12:00-13:00"],
-    ]
-)
+HOURS = [
+    ["Mon-Fri 08:00-18:00", "Sat 22:00-02:00"],
+    ["00:00-24:00"],
+    ["23:30-01:15"],
+    ["Mon-Sun 00:30-12:00", "Mon-Sun 13:00-23:45"],
+    ["Sun 01:00-03:00", "Sat-Sun 12:00-13:00"],
+]
 
 
-def _maybe(draw: Any, what: Any) -> Any:
-    return draw(st.one_of(st.none(), what))
-
-
-@st.composite
-def criteria(draw: Any, depth: int = 2) -> dict[str, Any]:
+def criteria(dice: Dice, depth: int = 2) -> dict[str, Any]:
     """A criteria tree over the test lead type's fields."""
-    kinds = ["min", "max", "equals", "one_of", "bool", "pattern"] + (["all", "any", "not"] if depth else [])
-    kind = draw(st.sampled_from(kinds))
-    missing = {"missing": "pass"} if draw(st.booleans()) else {}
-    if kind in ("min", "max"):
-        return {"field": "credit_score", kind: draw(st.sampled_from([600, 650])), **missing}
-    if kind == "equals":
-        return {"field": "utility", "equals": draw(st.sampled_from(["oncor", "pec"])), **missing}
-    if kind == "one_of":
-        return {"field": "utility", draw(st.sampled_from(["one_of", "not_one_of"])): ["oncor"], **missing}
-    if kind == "bool":
-        return {"field": "homeowner", "equals": draw(st.booleans()), **missing}
-    if kind == "pattern":
-        return {"field": "utility", "pattern": "onc.*", **missing}
+    kinds = ("min", "max", "equals", "one_of", "bool", "pattern") + (("all", "any", "not") if depth else ())
+    kind = dice.of(*kinds)
     if kind == "not":
-        return {"not": draw(criteria(depth=depth - 1))}
-    return {kind: draw(st.lists(criteria(depth=depth - 1), min_size=1, max_size=2))}
+        return {"not": criteria(dice, depth - 1)}
+    if kind in ("all", "any"):
+        return {kind: [criteria(dice, depth - 1) for _ in range(dice.of(1, 2))]}
+    missing = {"missing": "pass"} if dice.one_in(2) else {}
+    if kind in ("min", "max"):
+        return {"field": "credit_score", kind: dice.of(600, 650), **missing}
+    if kind == "equals":
+        return {"field": "utility", "equals": dice.of("oncor", "pec"), **missing}
+    if kind == "one_of":
+        return {"field": "utility", dice.of("one_of", "not_one_of"): ["oncor"], **missing}
+    if kind == "bool":
+        return {"field": "homeowner", "equals": dice.of(True, False), **missing}
+    return {"field": "utility", "pattern": "onc.*", **missing}
 
 
 @st.composite
 def coverage(draw: Any) -> dict[str, Any]:
     """Coverage by code, prefix, range or everywhere, with exclusions."""
-    tree: dict[str, Any] = {"everywhere": True} if draw(st.booleans()) else {}
-    if not tree:
-        entries = st.sampled_from([*CODES, "787*", "78700-78705", "10001-10002"])
-        tree["postal_codes"] = draw(st.lists(entries, min_size=1, max_size=3))
-    if draw(st.integers(0, 3)) == 0:
-        tree["exclude"] = {"postal_codes": draw(st.lists(st.sampled_from([*CODES, "7870*"]), min_size=1, max_size=2))}
+    return area(Dice(draw))
+
+
+def area(dice: Dice) -> dict[str, Any]:
+    """The same: never one that leaves out all it names, which is an error."""
+    entries = [] if dice.one_in(2) else dice.some(3, *CODES, "787*", "78700-78705", "10001-10002", least=1)
+    tree: dict[str, Any] = {"postal_codes": entries} if entries else {"everywhere": True}
+    if dice.one_in(4):
+        without = dice.some(2, *CODES, "7870*", least=1)
+        kept = (code for code in NEAR if not any(names(entry, code) for entry in without))
+        if not entries or any(names(entry, code) for code in kept for entry in entries):
+            tree["exclude"] = {"postal_codes": without}
     return tree
 
 
-@st.composite
-def caps(draw: Any) -> list[dict[str, Any]]:
+def caps(dice: Dice) -> list[dict[str, Any]]:
     """Small caps, so that they fill."""
     found = []
-    for index in range(draw(st.integers(0, 2))):
-        per = draw(st.sampled_from(["minute", "hour", "day", "week", "month", "total"]))
-        size = {"limit": draw(st.integers(0, 3))} if draw(st.booleans()) else {"spend": "25.00"}
-        window = {"window": "rolling"} if draw(st.booleans()) and per != "total" else {}
+    for index in range(dice.of(0, 1, 2)):
+        per = dice.of("day", "minute", "hour", "week", "month", "total")
+        size = {"limit": dice.of(3, 2, 1, 1, 0)} if dice.one_in(2) else {"spend": "25.00"}
+        window = {"window": "rolling"} if dice.one_in(2) and per != "total" else {}
         found.append({"id": f"cap{index}", "per": per, **size, **window})
     return found
 
 
-@st.composite
 def contract(
-    draw: Any, id_: str, tiers: list[str], *, stateless: bool = False, today: date = TODAY, asked: bool = False
+    dice: Dice, id_: str, tiers: list[str], *, stateless: bool = False, today: date = TODAY, asked: bool = False
 ) -> dict[str, Any]:
-    """One contract with a few random terms; `asked` for a bid or not."""
+    """One contract with a few random terms; `asked` for a bid or not.
+
+    Every term is there often, and all at once seldom: what nobody may ever have shows only that refusals are the same.
+    """
     tree = factory.contract(
         id_,
-        price=draw(st.sampled_from(["5.00", "10.00", "12.50"])),
-        exclusive_price=draw(st.sampled_from([None, None, "15.00"])),
-        priority=draw(st.integers(1, 2)),
-        weight=draw(st.integers(1, 3)),
-        share=draw(st.sampled_from([0.1, 0.2])),
-        tier=draw(st.sampled_from(tiers)),
-        coverage=draw(coverage()),
-        status=draw(st.sampled_from(["live", "live", "live", "draft", "paused"])),
-        criteria=draw(st.lists(criteria(), max_size=2)),
-        sources=draw(st.sampled_from([["*"], ["web"], ["other"]])) if draw(st.integers(0, 3)) == 0 else ["*"],
+        price=dice.of("10.00", "5.00", "12.50"),
+        exclusive_price=dice.of(None, None, "15.00"),
+        priority=dice.of(1, 2),
+        weight=dice.of(1, 2, 3),
+        share=dice.of(0.1, 0.2),
+        tier=dice.of(*tiers),
+        coverage=area(dice),
+        status=dice.of(*["live"] * 8, "draft", "paused"),
+        criteria=[criteria(dice) for _ in range(dice.of(0, 0, 0, 1, 1, 2))],
+        sources=dice.of(*[["*"]] * 6, ["web"], ["other"]),
     )
-    if draw(st.integers(0, 2)) == 0:
+    if dice.one_in(4):
         tree["fields"] = {
-            "required": draw(st.lists(st.sampled_from(["email", "credit_score"]), max_size=2, unique=True)),
+            "required": dice.of([], ["email"], ["credit_score"], ["credit_score", "email"], ["email", "credit_score"]),
             "rules": {
-                "credit_score": draw(
-                    st.sampled_from([{"min": 600}, {"max": 650}, {"one_of": [650]}, {"pattern": "6.*"}])
-                ),
+                "credit_score": dice.of({"min": 600}, {"max": 650}, {"one_of": [650]}, {"pattern": "6.*"}),
                 "birth_date": {"min_age": 25, "max_age": 74},
             },
         }
-    if draw(st.integers(0, 3)) == 0:
+    if dice.one_in(4):
         tree["consent"] = {
-            "required": draw(st.booleans()),
-            "text": draw(st.booleans()),
-            "certificates": draw(st.sampled_from([[], ["jornaya"], ["trustedform", "jornaya"]])),
-            "names_seller": draw(st.sampled_from(["Bright Roof", "Other"])),
-            "max_age": draw(st.sampled_from(["1h", "7d"])),
+            "required": dice.of(False, True),
+            "text": dice.of(False, True),
+            "certificates": dice.of([], ["jornaya"], ["trustedform", "jornaya"]),
+            "names_seller": dice.of("Bright Roof", "Bright Roof", "Other"),
+            "max_age": dice.of("7d", "1h"),
         }
-    if draw(st.integers(0, 3)) == 0:
+    if dice.one_in(4):
         tree["sla"] = {"max_lead_age": "10m", "deliver_within": "30s"}
     if asked:
-        tree["min_bid"] = draw(st.sampled_from([None, "9.00"]))
+        tree["min_bid"] = dice.of(None, "9.00")
     if stateless:
         return tree
-    tree["caps"] = draw(caps())
-    if draw(st.integers(0, 2)) == 0:
-        tree["rate"] = {"leads": draw(st.integers(1, 3)), "per": "minute", "burst": draw(st.integers(1, 2))}
-    if draw(st.integers(0, 2)) == 0:
-        tree["schedule"] = {"open": draw(HOURS), "closed_dates": draw(st.sampled_from([[], [], [today.isoformat()]]))}
-    if draw(st.integers(0, 3)) == 0:
-        tree["ramp"] = {"start": 1, "step": 1, "every": draw(st.sampled_from(["1d", "2d"])), "until": 3}
-        tree["ramp"] |= draw(st.sampled_from([{}, {"hold_below_acceptance": 0.6}]))
-        tree["go_live"] = (today + timedelta(days=draw(st.sampled_from([-3, -1, 0, 1])))).isoformat()
-    if draw(st.integers(0, 3)) == 0:
+    tree["caps"] = caps(dice)
+    if dice.one_in(3):
+        tree["rate"] = {"leads": dice.of(1, 2, 3), "per": "minute", "burst": dice.of(1, 2)}
+    if dice.one_in(3):
+        tree["schedule"] = {"open": dice.of(*HOURS), "closed_dates": dice.of([], [], [today.isoformat()])}
+    if dice.one_in(4):
+        tree["ramp"] = {"start": 1, "step": 1, "every": dice.of("1d", "2d"), "until": 3}
+        tree["ramp"] |= dice.of({}, {"hold_below_acceptance": 0.6})
+        tree["go_live"] = (today + timedelta(days=dice.of(-3, -1, 0, 1))).isoformat()
+    if dice.one_in(4):
         tree["pacing"] = "even"
         tree["caps"] = [*tree["caps"], {"id": "daily", "per": "day", "limit": 4}]
-    if draw(st.integers(0, 2)) == 0:
+    if dice.one_in(3):
         tree["dedup"] = {
-            "keys": draw(st.sampled_from([[["phone"]], [["phone"], ["email"]], [["phone", "email"]]])),
-            "window": draw(st.sampled_from(["1h", "30d"])),
-            "scope": draw(st.sampled_from(["contract", "buyer", "lead_type"])),
-            "counts": draw(st.sampled_from(["accepted", "delivered"])),
+            "keys": dice.of([["phone"]], [["phone"], ["email"]], [["phone", "email"]]),
+            "window": dice.of("1h", "30d"),
+            "scope": dice.of("contract", "buyer", "lead_type"),
+            "counts": dice.of("accepted", "delivered"),
         }
     return tree
 
 
-WALLETS = st.sampled_from(
-    [{"mode": "none"}, {"mode": "prepay"}, {"mode": "postpay", "credit_limit": "30.00"}, {"mode": "none"}]
-)
+WALLETS: list[dict[str, str]] = [
+    {"mode": "none"}, {"mode": "none"}, {"mode": "prepay"}, {"mode": "postpay", "credit_limit": "30.00"},
+]  # fmt: skip
 PING = {"ping": {"url": "http://127.0.0.1:9/ping", "bid": "price", "body": {"zip": "{{postal_code}}"}}}
 #: What a buyer may bid, minor units.
 BIDS = st.sampled_from([None, 700, 899, 900, 1000, 1250, 1500, 2600])
-METHODS = ["price", "priority", "weighted", "percentage", "round_robin"]
+METHODS = ("price", "priority", "weighted", "percentage", "round_robin")
 
 
 @st.composite
 def books(draw: Any, *, stateless: bool = False, today: date = TODAY, zones: tuple[str, ...] = ZONES) -> Book:
     """A Book of a few buyers with a few contracts each."""
-    names = ["main", "rest"][: draw(st.integers(1, 2))]
-    tiers = [
-        {
-            "name": name,
-            "method": draw(st.sampled_from(METHODS)),
-            "secondary": draw(st.sampled_from(["price", "priority", "round_robin", "weighted", "percentage"])),
-        }
-        for name in names
-    ]
-    mode = draw(st.sampled_from(["exclusive", "shared", "best"]))
-    sell = {"mode": mode, "max_copies": draw(st.integers(1, 3)), "parallel": draw(st.integers(1, 2))}
-    if draw(st.integers(0, 3)) == 0:
-        sell |= {"floor": "8.00", "margin_floor": "1.00"}
-    asked = [draw(st.integers(0, 2)) == 0 for _ in range(draw(st.integers(1, 4)))]
+    dice = Dice(draw)
+    tiers = ["main", "rest"][: dice.of(1, 2)]
+    kind = {
+        "tiers": [
+            {"name": name, "method": dice.of(*METHODS), "secondary": dice.of(*METHODS)} for name in tiers
+        ],
+        "sell": {
+            "mode": dice.of("exclusive", "shared", "best"), "max_copies": dice.of(1, 2, 3), "parallel": dice.of(1, 2),
+            **({"floor": "8.00", "margin_floor": "1.00"} if dice.one_in(4) else {}),
+        },
+    }  # fmt: skip
+    asked = [dice.one_in(3) for _ in range(dice.of(1, 2, 3, 4))]
     buyers = [
         factory.buyer(
             f"b{number}",
             *[
-                draw(contract(f"b{number}-c{each}", names, stateless=stateless, today=today, asked=pings))
-                for each in range(draw(st.integers(1, 2)))
+                contract(dice, f"b{number}-c{each}", tiers, stateless=stateless, today=today, asked=pings)
+                for each in range(dice.of(1, 2))
             ],
-            time_zone=draw(st.sampled_from(zones)),
-            status="live" if stateless else draw(st.sampled_from(["live"] * 8 + ["paused", "closed"])),
-            max_in_flight=draw(st.sampled_from([1, 2, 64])),
-            caps=[] if stateless else draw(caps()),
-            wallet=draw(WALLETS) if not stateless else {"mode": "none"},
-            endpoint={"idempotent": draw(st.booleans())} | (PING if pings else {}),
+            time_zone=dice.of(*zones),
+            status="live" if stateless else dice.of(*["live"] * 8, "paused", "closed"),
+            max_in_flight=dice.of(64, 1, 2),
+            caps=[] if stateless else caps(dice),
+            wallet={"mode": "none"} if stateless else dice.of(*WALLETS),
+            endpoint={"idempotent": dice.of(False, True)} | (PING if pings else {}),
         )
         for number, pings in enumerate(asked)
     ]
-    source = {"payout": {"solar": draw(st.sampled_from(["3.00", {"amount": "3.00", "per": "sold_copy"}]))}}
-    try:
-        return factory.book(*buyers, lead_type={"tiers": tiers, "sell": sell}, source=source)
-    except TermsError:  # a coverage that excludes all it names
-        reject()
+    payout = dice.of("3.00", {"amount": "3.00", "per": "sold_copy"})
+    return factory.book(*buyers, lead_type=kind, source={"payout": {"solar": payout}})
 
 
 @st.composite
 def leads(draw: Any, number: int = 0, at_ns: int = factory.NOON) -> Lead:
     """A lead that may miss anything."""
-    consent = None
-    if draw(st.integers(0, 2)):
-        consent = Consent(
-            given_at_ns=_maybe(draw, st.sampled_from([at_ns - NS_MINUTE, at_ns - 2 * NS_HOUR])),
-            text=_maybe(draw, st.just("I agree")),
-            jornaya_lead_id=_maybe(draw, st.sampled_from(["0F8FAD5B-D9CB-469F-A165-70867728950E", "no"])),
-            sellers=draw(st.sampled_from([(), ("bright  roof",), ("Other", "More")])),
-        )
+    dice = Dice(draw)
+    consent = Consent(
+        given_at_ns=dice.of(at_ns - NS_MINUTE, at_ns - NS_MINUTE, at_ns - 2 * NS_HOUR, None),
+        text=dice.of("I agree", "I agree", None),
+        jornaya_lead_id=dice.of(
+            "0F8FAD5B-D9CB-469F-A165-70867728950E", "0F8FAD5B-D9CB-469F-A165-70867728950E", "no", None
+        ),
+        sellers=dice.of(("bright  roof",), ("bright  roof",), (), ("Other", "More")),
+    )
     return factory.lead(
         f"lead-{number}",
         at_ns=at_ns,
-        age_ns=draw(st.sampled_from([0, 11 * NS_MINUTE])),
-        consent=consent,
-        postal_code=_maybe(draw, st.sampled_from(CODES)),
-        phone=_maybe(draw, st.sampled_from(PHONES)),
-        email=_maybe(draw, st.sampled_from(["ana@example.com", "bo@example.com"])),
-        credit_score=draw(SCORES),
-        utility=_maybe(draw, st.sampled_from(["oncor", "pec"])),
-        homeowner=_maybe(draw, st.booleans()),
-        birth_date=_maybe(draw, st.sampled_from(["2010-01-01", "1980-11-24", "1930-01-01"])),
-        test=draw(st.integers(0, 9)) == 0,
+        age_ns=dice.of(0, 0, 0, 11 * NS_MINUTE),
+        consent=None if dice.one_in(4) else consent,
+        postal_code=dice.of(*CODES, None),
+        phone=dice.of(*PHONES, None),
+        email=dice.of("ana@example.com", "bo@example.com", None),
+        credit_score=dice.of(650, 600, 700, 599, None),
+        utility=dice.of("oncor", "pec", None),
+        homeowner=dice.of(True, False, None),
+        birth_date=dice.of("1980-11-24", "1980-11-24", "2010-01-01", "1930-01-01", None),
+        test=dice.one_in(10),
     )
 
 
@@ -477,7 +470,7 @@ class World:
         if held.status == "in_flight":
             self.attempt(delivery_id, outcome, sent=sent)
         self.note(Settled(delivery_id=delivery_id, outcome=outcome, price=price))
-        self.reference.settled(delivery_id, outcome, price, held.sent)
+        self.reference.settled(delivery_id, outcome, price, held.sent or held.status == "in_doubt")
         if outcome != "in_doubt":
             self.flying.remove(delivery_id)
         self.advance(held.lead_id)
