@@ -34,6 +34,7 @@ from router.core.decide import choose, reserve
 from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
 from router.core.state import State
+from router.daemon.serve import GC_THRESHOLDS
 from router.engine import Engine
 from router.engine.controls import Controls
 from router.ledger.sqlite import SqliteLedger
@@ -158,6 +159,7 @@ async def watched(work: Awaitable[Any]) -> dict[str, float]:
 
 async def reloads(contracts: int, folder: Path) -> dict[str, Any]:
     """The running engine takes in other files, and one buyer's edit by itself."""
+    gc.set_threshold(*GC_THRESHOLDS)
     terms = market(contracts)
     lay_out(terms, folder / "config")
     state_dir = folder / "state"

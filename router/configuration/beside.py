@@ -7,7 +7,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -18,7 +18,7 @@ from router.clock import Clock
 from router.engine.slices import Slices
 from router.terms.book import Book
 from router.terms.candidate import Candidate
-from router.terms.handover import LENGTH_BYTES, Handed, known_to
+from router.terms.handover import LENGTH_BYTES, Handed, known_to, told
 from router.terms.problems import Problem
 from router.terms.revive import gathering
 from router.terms.schema import Auth
@@ -33,11 +33,9 @@ _MEND: Final = "Run `lead-router check`; if that works, the machine may be out o
 async def read_beside(config_dir: Path, state_dir: Path, present: Book, clock: Clock) -> Candidate:
     """As `read_candidate`, in a process of its own; what did not change is taken from the present Book."""
     slices = Slices(clock)
-    known: list[str] = []
-    await slices.run(each(known_to(present), known.append))
     try:
         async with asyncio.timeout(_READ_WITHIN_S):
-            handed = await _handed(config_dir, state_dir, known, slices)
+            handed = await _handed(config_dir, state_dir, present, slices)
     except TimeoutError:
         return _failed(f"reading the terms took longer than {_READ_WITHIN_S:.0f} seconds")
     if not handed.complete:
@@ -57,14 +55,14 @@ async def read_beside(config_dir: Path, state_dir: Path, present: Book, clock: C
     return Candidate(terms=gathered.terms, problems=problems, secrets=handed.secrets, read=gathered.read)
 
 
-async def _handed(config_dir: Path, state_dir: Path, known: list[str], slices: Slices) -> Handed:
+async def _handed(config_dir: Path, state_dir: Path, present: Book, slices: Slices) -> Handed:
     """Everything the reader says, or as much of it as came."""
     reader = _start(config_dir, state_dir)
     assert reader.stdin is not None
     assert reader.stdout is not None
     handed = Handed()
     try:
-        writing = asyncio.create_task(_tell(reader.stdin, known))
+        writing = asyncio.create_task(_tell(reader.stdin, told(known_to(present)), slices))
         frames = await _stream(reader.stdout)
         try:
             while not handed.complete:
@@ -90,14 +88,15 @@ def _start(config_dir: Path, state_dir: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-async def _tell(pipe: IO[bytes], known: list[str]) -> None:
-    """Write what is known, and close: the reader waits for the end of it."""
+async def _tell(pipe: IO[bytes], words: Iterable[bytes], slices: Slices) -> None:
+    """Write some bytes, and close: the reader waits for the end of it."""
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, pipe)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    writer.write(msgspec.msgpack.encode(known))
     with suppress(ConnectionError):  # it has ended; what it did not say tells so
-        await writer.drain()
+        async for some in slices.each(words):
+            writer.write(some)
+            await writer.drain()
     writer.close()
 
 

@@ -11,10 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from router.configuration.disk import read_candidate
-from router.terms.handover import sent
+from router.terms.handover import heard, sent
 
 _NICENESS: Final = 5
 
@@ -23,7 +21,7 @@ def main(config_dir: Path, state_dir: Path) -> None:
     """Read, judge, hand over."""
     with suppress(OSError):  # serving leads is more urgent; where that may not be said, it is done all the same
         os.nice(_NICENESS)
-    known = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=frozenset[str])
+    known = heard(sys.stdin.buffer.read())
     with suppress(BrokenPipeError):  # whoever asked has gone
         for frame in sent(read_candidate(config_dir, state_dir), known):
             sys.stdout.buffer.write(frame)

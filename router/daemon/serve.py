@@ -59,8 +59,9 @@ INTERNAL: Final = 70
 DISK: Final = 74
 CONFIG: Final = 78
 ADDRESSES_FILE: Final = "addresses.json"
-#: Garbage is collected less often: what lives long is frozen, and little of what dies young is in a cycle.
-GC_THRESHOLDS: Final = (50_000, 20, 50)
+#: Garbage is collected a little at a time: new terms are tuples of a hundred codes by the thousand, and looking through
+#: ten thousand of those holds leads up. What lives long is frozen, and hardly anything that dies is in a cycle.
+GC_THRESHOLDS: Final = (1_000, 5, 10_000)
 #: After the drain: how long the last answers may take to be written.
 _FAREWELL_S: Final = 2.0
 _log: Final = logging.getLogger(__name__)

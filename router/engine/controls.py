@@ -29,7 +29,7 @@ from router.model.facts import (
 )
 from router.terms.book import CapPlan
 from router.terms.candidate import Candidate
-from router.terms.checks.certified import judge_certified
+from router.terms.checks.certified import judging_certified
 from router.terms.compile import compiling
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ class Controls:
             return candidate
         certificates = self._engine.state.certificates
         certified = {key: certificate.passed_version for key, certificate in certificates.items()}
-        found = await asyncio.to_thread(judge_certified, candidate.terms, certified)
+        found = await Slices(self._engine.clock).run(judging_certified(candidate.terms, certified))
         return structs.replace(candidate, problems=(*candidate.problems, *found))
 
     async def reload(self, *, by: str) -> ReloadResult:
@@ -222,6 +222,11 @@ class Controls:
         book = await slices.run(compiling(candidate.terms, engine.book, candidate.read))
         changed = book.version != engine.book.version
         live = await slices.run(Live.building(book, engine.live))
-        await engine.adopt(book, live, candidate.secrets, by=by)
+        gone: list[object] = [*candidate.read.values(), *candidate.terms.buyers.values()]
+        gone += [*engine.book.parts.values(), *engine.live.standings.values()]
+        secrets, problems = candidate.secrets, candidate.problems
+        del candidate
+        await engine.adopt(book, live, secrets, by=by)
         engine.transport.update(book.router.network)
-        return ReloadResult(version=book.version, changed=changed, problems=candidate.problems)
+        await slices.let_go(gone)
+        return ReloadResult(version=book.version, changed=changed, problems=problems)

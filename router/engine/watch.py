@@ -7,7 +7,7 @@ state, so a restart finds the same alerts again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -78,7 +78,7 @@ class Watch:
         book, found, busy_ns = self._engine.book, list(self._of_router()), 0
         out = alerts.outlook(self._engine.state, self._engine.moment())
         uncertified: list[str] = []
-        parts = _parts(self._plans_by_buyer(), out, uncertified)
+        parts = _parts((part.plans for part in book.parts.values() if part.plans), out, uncertified)
         while True:
             began_ns = self._mono_ns()
             more = list(islice(parts, _SLICE))
@@ -95,12 +95,6 @@ class Watch:
             found.append(alerts.not_certified(uncertified, required=book.router.onboarding.require_certified))
         self._looked_ns, self._rest_ns = self._mono_ns(), max(LOOK_EVERY_NS, busy_ns * _REST)
         self._compare(found, out.moment)
-
-    def _plans_by_buyer(self) -> dict[str, list[ContractPlan]]:
-        plans: dict[str, list[ContractPlan]] = {}
-        for plan in self._engine.book.contracts.values():
-            plans.setdefault(plan.buyer_id, []).append(plan)
-        return plans
 
     def _compare(self, found: Iterable[Alert], moment: Moment) -> None:
         """What is new is raised, what is not there any more is over; what stays keeps its beginning."""
@@ -140,9 +134,9 @@ class Watch:
         return self._engine.clock.wall_ns() - self._engine.clock.mono_ns()
 
 
-def _parts(plans: dict[str, list[ContractPlan]], out: Outlook, uncertified: list[str]) -> Iterator[list[Alert]]:
+def _parts(plans: Iterable[Sequence[ContractPlan]], out: Outlook, uncertified: list[str]) -> Iterator[list[Alert]]:
     """The verdicts, a contract or a buyer at a time; endpoints that are not certified are gathered."""
-    for own in plans.values():
+    for own in plans:
         for plan in own:
             yield list(alerts.of_contract(plan, out))
         uncertified += alerts.uncertified(own, out)

@@ -28,6 +28,22 @@ T = TypeVar("T")
 Sql = sqlite3.Connection
 
 
+class _Aside:
+    """Makes the loop step aside now and then, until `end`; there is one a commit, and it leaves no cycle behind."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_STEP_ASIDE_EVERY_S, self._step)
+
+    def _step(self) -> None:
+        time.sleep(_STEP_ASIDE_S)  # on the loop, on purpose: it lets go of the interpreter lock for long enough
+        self._timer = self._loop.call_later(_STEP_ASIDE_EVERY_S, self._step)
+
+    def end(self) -> None:
+        """The hop is over."""
+        self._timer.cancel()
+
+
 class Worker(aiosqlite.Connection):
     """aiosqlite's connection and thread, plus whole functions on that thread in one hop instead of one a statement."""
 
@@ -46,19 +62,11 @@ class Worker(aiosqlite.Connection):
 
     async def run(self, work: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `work(connection, ...)` on the connection's thread; the loop steps aside if it takes long."""
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle
-
-        def step_aside() -> None:
-            nonlocal timer
-            time.sleep(_STEP_ASIDE_S)  # on the loop, on purpose: it lets go of the interpreter lock for long enough
-            timer = loop.call_later(_STEP_ASIDE_EVERY_S, step_aside)
-
-        timer = loop.call_later(_STEP_ASIDE_EVERY_S, step_aside)
+        aside = _Aside()
         try:
             result: T = await self._execute(partial(work, self.here, *args, **kwargs))  # type: ignore[no-untyped-call]
         finally:
-            timer.cancel()
+            aside.end()
         return result
 
     @property

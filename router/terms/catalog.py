@@ -5,7 +5,7 @@ pages and the version of the rules, and is kept under the terms version: so two 
 and a hundred thousand contracts are told apart from a hundred thousand others by reading two pages and one piece.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from zlib import crc32
 
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from router.terms.pieces import address_of
-from router.terms.steps import Steps
+from router.terms.steps import LOOKS, Steps
 
 #: Raised with every change to what a rule means; part of every terms version.
 RULES_VERSION: Final = 2
@@ -56,11 +56,11 @@ class Catalog(Struct, frozen=True, kw_only=True):
 _EMPTY: Final = Catalog(version="", pages={}, addresses={})
 
 
-def cataloguing(changes: Mapping[str, str | None], before: Catalog | None = None) -> Steps[Catalog]:
-    """The catalog that these names and addresses make of an earlier one; None takes a name out."""
+def cataloguing(changes: Iterable[tuple[str, str | None]], before: Catalog | None = None) -> Steps[Catalog]:
+    """The catalog that these names and addresses make of an earlier one; None takes a name out, the last one counts."""
     old = before or _EMPTY
     touched: dict[str, dict[str, str]] = {}
-    for place, (name, address) in enumerate(changes.items()):
+    for place, (name, address) in enumerate(changes):
         number = _page_of(name)
         page = touched.get(number)
         if page is None:
@@ -69,7 +69,7 @@ def cataloguing(changes: Mapping[str, str | None], before: Catalog | None = None
             page.pop(name, None)
         else:
             page[name] = address
-        if not place % 1000:
+        if not place % LOOKS:
             yield
     pages, addresses = {**old.pages, **touched}, dict(old.addresses)
     for number, page in touched.items():

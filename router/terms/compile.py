@@ -7,6 +7,7 @@ same, is only looked at.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from router.terms.book import Book, BuyerPart, ContractPlan, Remembered, TierPlan
@@ -16,12 +17,11 @@ from router.terms.pieces import BuyerRead, Plain, Scribe, address_of, plain_piec
 from router.terms.plans import TermsError, contract_plan, endpoint_plans
 from router.terms.schema import Buyer, Contract, CoverageTerms, LeadType, Terms
 from router.terms.sharing import Pool
-from router.terms.steps import Steps, at_once, each, in_order
+from router.terms.steps import LOOKS, Steps, at_once, each, emptying, in_order
 
 __all__ = ["TermsError", "compile_book", "compiling"]
 
 _MAIN_TIER: Final = "main"
-_LOOKS: Final = 1000  # at what did not change, in one step
 
 Parts = Mapping[str, BuyerPart]
 
@@ -38,16 +38,20 @@ def compiling(terms: Terms, before: Book | None = None, read: Mapping[str, Buyer
     press = _Press(terms, before, read or {})
     old: Parts = before.parts if before is not None else {}
     parts: dict[str, BuyerPart] = {}
+    buyers: dict[str, Buyer] = {}
     changed: dict[str, BuyerPart] = {}
     for place, buyer in enumerate(terms.buyers.values()):
         part = old.get(buyer.id)
         if part is None or not _stays(part, buyer, terms) or (shaken and not shaken.isdisjoint(part.kinds)):
             part = changed[buyer.id] = yield from press.part(buyer)
-        elif not place % _LOOKS:
+        elif not place % LOOKS:
             yield
-        parts[buyer.id] = part
-    gone = [id_ for id_ in old if id_ not in parts] if len(parts) < len(old) + len(changed) else []
-    away = [old[id_] for id_ in (*changed, *gone) if id_ in old]
+        parts[buyer.id], buyers[buyer.id] = part, part.buyer
+    yield from press.emptying()
+    gone: list[str] = []
+    yield from each(old, lambda id_: gone.append(id_) if id_ not in parts else None)
+    away: list[BuyerPart] = []
+    yield from each((*changed, *gone), lambda id_: away.append(old[id_]) if id_ in old else None)
     contracts = yield from _contracts(before, away, changed.values())
     by_type = yield from _by_type(terms, before, contracts, away, changed.values())
     catalog = yield from _catalog(before, plain, changed, gone)
@@ -57,7 +61,7 @@ def compiling(terms: Terms, before: Book | None = None, read: Mapping[str, Buyer
             router=terms.router,
             lead_types=terms.lead_types,
             sources=terms.sources,
-            buyers={id_: part.buyer for id_, part in parts.items()},
+            buyers=buyers,
             lists={},  # what they name stands in the coverage
             places=terms.places,
         ),
@@ -144,6 +148,11 @@ class _Press:
             entries=tuple(dict.fromkeys(entries)),
         )
 
+    def emptying(self) -> Steps[None]:
+        """No parts are made after this."""
+        yield from emptying(self._pool.parts)
+        yield from emptying(self._scribe.met)
+
     def _coverage(self, buyer: Buyer, contract: Contract) -> Coverage:
         known = self._known_coverage(buyer, contract)
         if known is not None:
@@ -176,18 +185,21 @@ class _Press:
 def _contracts(
     before: Book | None, away: Iterable[BuyerPart], come: Iterable[BuyerPart]
 ) -> Steps[dict[str, ContractPlan]]:
-    contracts = dict(before.contracts) if before is not None else {}
+    contracts: dict[str, ContractPlan] = {}
+    if before is not None:
+        yield from each(before.contracts.items(), lambda named: contracts.__setitem__(*named))
     yield from each(_plans(away), lambda plan: contracts.pop(plan.id))
     yield from each(_plans(come), lambda plan: contracts.__setitem__(plan.id, plan))
     return contracts
 
 
 def _catalog(before: Book | None, plain: Mapping[str, str], changed: Parts, gone: Iterable[str]) -> Steps[Catalog]:
-    changes: dict[str, str | None] = {f"buyer:{id_}": part.address for id_, part in changed.items()}
-    changes.update({f"buyer:{id_}": None for id_ in gone})
-    if before is not None:
-        changes.update({name: None for name, _ in plain_owners(before.terms)})
-    changes.update(plain)
+    changes: Iterable[tuple[str, str | None]] = chain(
+        ((f"buyer:{id_}", part.address) for id_, part in changed.items()),
+        ((f"buyer:{id_}", None) for id_ in gone),
+        ((name, None) for name, _ in plain_owners(before.terms)) if before is not None else (),
+        plain.items(),
+    )
     return (yield from cataloguing(changes, before.catalog if before is not None else None))
 
 
@@ -204,10 +216,15 @@ def _by_type(
     yield from each(_plans(come), lambda plan: new.setdefault(plan.lead_type, {}).update({plan.id: plan}))
     found = {kind: old.get(kind, ()) for kind in terms.lead_types}
     for kind in new.keys() & found.keys():
-        stay = (contracts.get(plan.id) for plan in found[kind])
-        plans = {plan.id: plan for plan in stay if plan is not None and plan.lead_type == kind}
-        yield
-        found[kind] = tuple({**plans, **new[kind]}.values())
+        plans: dict[str, ContractPlan] = {}
+        for place, old_plan in enumerate(found[kind]):
+            plan = contracts.get(old_plan.id)
+            if plan is not None and plan.lead_type == kind:
+                plans[plan.id] = plan
+            if not place % LOOKS:
+                yield
+        plans.update(new[kind])
+        found[kind] = tuple(plans.values())
     return found
 
 
@@ -220,11 +237,18 @@ def _rosters(
 ) -> Steps[dict[str, str]]:
     """The digest of the contracts in each tier, by `lead_type/tier`."""
     old = before.rosters if before is not None else {}
-    left: set[tuple[str, str, str]] = set()
-    taken: set[tuple[str, str, str]] = set()
-    yield from each(_plans(away), lambda plan: left.add(_seat(plan)))
-    yield from each(_plans(come), lambda plan: taken.add(_seat(plan)))
-    touched = {kind for kind, _, _ in left ^ taken}
+    left: dict[str, tuple[str, str]] = {}
+    touched: set[str] = set()
+
+    def come_back(plan: ContractPlan) -> None:
+        seat = left.pop(plan.id, None)
+        if seat != _seat(plan):
+            touched.add(plan.lead_type)
+            touched.update(() if seat is None else seat[:1])
+
+    yield from each(_plans(away), lambda plan: left.__setitem__(plan.id, _seat(plan)))
+    yield from each(_plans(come), come_back)
+    yield from each(left.values(), lambda seat: touched.add(seat[0]))
     rosters: dict[str, str] = {}
     for kind, lead_type in terms.lead_types.items():
         for tier in _tiers(lead_type):
@@ -240,8 +264,8 @@ def _plans(parts: Iterable[BuyerPart]) -> Iterator[ContractPlan]:
     return (plan for part in parts for plan in part.plans)
 
 
-def _seat(plan: ContractPlan) -> tuple[str, str, str]:
-    return plan.lead_type, plan.tier.name, plan.id
+def _seat(plan: ContractPlan) -> tuple[str, str]:
+    return plan.lead_type, plan.tier.name
 
 
 def _roster(tier: str, plans: Iterable[ContractPlan]) -> Steps[str]:

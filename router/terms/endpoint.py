@@ -47,7 +47,7 @@ _SIGNATURE: Final = frozenset(("webhook-id", "webhook-timestamp", "webhook-signa
 _ATTEMPTS_MAX: Final = 100
 
 
-class PingPlan(Struct, frozen=True, kw_only=True):
+class PingPlan(Struct, frozen=True, kw_only=True, gc=False):
     """How a bid is asked for. The body names nothing personal; headers and auth are the endpoint's."""
 
     url: str
@@ -58,7 +58,7 @@ class PingPlan(Struct, frozen=True, kw_only=True):
     reference: Find | None
 
 
-class EndpointPlan(Struct, frozen=True, kw_only=True):
+class EndpointPlan(Struct, frozen=True, kw_only=True, gc=False):
     """One endpoint, compiled. `version` is the SHA-256 of its content, `sends` the lead fields its templates name.
 
     `wire` is how the fields travel: the format, and `query` for every GET. `secrets` are the names rendering needs.

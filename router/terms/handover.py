@@ -61,6 +61,17 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Frame).decode
 
 
+def told(known: Iterable[str]) -> Iterator[bytes]:
+    """Addresses that are known, as the reader is told of them."""
+    for some in _slices(known):
+        yield "".join(f"{address}\n" for address in some).encode()
+
+
+def heard(text: bytes) -> frozenset[str]:
+    """What `told` said."""
+    return frozenset(text.decode().split())
+
+
 def known_to(book: Book) -> Iterator[str]:
     """The addresses of all pieces that a Book holds."""
     for _, address in book.catalog.names():

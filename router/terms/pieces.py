@@ -27,7 +27,7 @@ _AS_WRITTEN: Final = ""
 Plain = RouterTerms | LeadType | Source
 
 
-class _Bodies(Struct, frozen=True, array_like=True):
+class _Bodies(Struct, frozen=True, array_like=True, gc=False):
     """The bodies of an endpoint and of its ping: the order of their keys, unlike any other, means something.
 
     Without a ping `ping` is JSON's null (a `Raw | None` would be decoded as null alone).
@@ -37,7 +37,7 @@ class _Bodies(Struct, frozen=True, array_like=True):
     ping: Raw
 
 
-class _Covered(Struct, frozen=True, array_like=True):
+class _Covered(Struct, frozen=True, array_like=True, gc=False):
     """A contract's Coverage; an entry stands here itself, or its address does."""
 
     country: str
@@ -46,7 +46,7 @@ class _Covered(Struct, frozen=True, array_like=True):
     excluded: tuple[str | Entry, ...]
 
 
-class _BuyerPiece(Struct, frozen=True):
+class _BuyerPiece(Struct, frozen=True, gc=False):
     place: str
     buyer: Buyer
     bodies: dict[str, _Bodies]
@@ -75,7 +75,7 @@ class Scribe:
     """Writes buyers down. It remembers the addresses of the entries it met, which ten thousand contracts share."""
 
     def __init__(self) -> None:
-        self._met: dict[int, tuple[Entry, str]] = {}
+        self.met: dict[int, tuple[Entry, str]] = {}
 
     def buyer(self, buyer: Buyer, place: str, coverage: Mapping[str, Coverage]) -> bytes:
         """The piece of a buyer; `place` is its file, `coverage` that of its contracts, by id."""
@@ -109,10 +109,10 @@ class Scribe:
 
     def address(self, entry: Entry) -> str:
         """Where a long entry's piece is kept."""
-        met = self._met.get(id(entry))
+        met = self.met.get(id(entry))
         if met is None:
             address = address_of(entry_piece(entry))
-            met = self._met[id(entry)] = (entry, address)  # holding the entry, so that its id stays its own
+            met = self.met[id(entry)] = (entry, address)  # holding the entry, so that its id stays its own
             in_memory.setdefault(address, entry)
         return met[1]
 
@@ -171,7 +171,7 @@ def _plain_scalar(value: Any) -> Any:
 in_memory: Final[WeakValueDictionary[str, Entry]] = WeakValueDictionary()
 
 
-class BuyerRead(Struct, frozen=True):
+class BuyerRead(Struct, frozen=True, gc=False):
     """A buyer as its piece tells it, with the file it stands in; coverage by contract id."""
 
     place: str
@@ -194,7 +194,7 @@ def read_entry(address: str, piece: bytes) -> Entry:
     return known
 
 
-class HalfRead(Struct, frozen=True):
+class HalfRead(Struct, frozen=True, gc=False):
     """A buyer's piece whose long entries are yet to be had."""
 
     _piece: _BuyerPiece

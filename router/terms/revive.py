@@ -28,7 +28,7 @@ from router.terms.pieces import (
     revive_scalar,
 )
 from router.terms.schema import Buyer, LeadType, RouterTerms, Source, Terms
-from router.terms.steps import Steps
+from router.terms.steps import LOOKS, Steps
 
 #: How terms began when they were still written in one piece.
 _WHOLE: Final = b'{"rules":'
@@ -195,7 +195,9 @@ class _Reading:
         """Every piece that the title page leads to."""
         names = yield from self._names(title)
         asked: list[tuple[str, str]] = []
-        for name, address in names:
+        for place, (name, address) in enumerate(names):
+            if not place % LOOKS:
+                yield ()
             if not self._lend(name, address):
                 asked.append((name, address))
                 if len(asked) == _ASKED_MAX:
@@ -205,13 +207,14 @@ class _Reading:
 
     def gathered(self, places: Mapping[str, str]) -> Gathered:
         """What the pieces say."""
+        self._places.update(places)
         terms = Terms(
             router=next(one for one in self._plain if isinstance(one, RouterTerms)),
             lead_types={one.id: one for one in self._plain if isinstance(one, LeadType)},
             sources={one.id: one for one in self._plain if isinstance(one, Source)},
             buyers=self._buyers,
             lists={},
-            places={**self._places, **places},
+            places=self._places,
         )
         return Gathered(terms, self._read)
 

@@ -19,7 +19,7 @@ class Pool:
     """Parts by how they are written: `1`, `1.0` and `true` are equal to Python, and not the same terms."""
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[str, bytes], Any] = {}
+        self.parts: dict[tuple[str, bytes], Any] = {}
 
     def buyer(self, buyer: Buyer) -> Buyer:
         """The buyer, made of shared parts."""
@@ -33,6 +33,6 @@ class Pool:
         for name in _PARTS:
             part = getattr(contract, name)
             if part:
-                shared = self._parts.setdefault((name, msgspec.json.encode(part, enc_hook=int)), part)
+                shared = self.parts.setdefault((name, msgspec.json.encode(part, enc_hook=int)), part)
                 if shared is not part:
                     yield name, shared

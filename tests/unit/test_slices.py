@@ -64,3 +64,25 @@ async def test_asking_is_answered_in_order() -> None:
 
     assert await Slices(Watched()).ask(work(), fetch) == b"abc"
     assert asked == ["a", "b", "c"]
+
+
+async def test_what_is_let_go_is_let_go_a_little_at_a_time() -> None:
+    """Forty things that take a quarter of a slice each to forget: nobody waits for more than four of them."""
+    clock, seen, gone = Watched(), [0], [0]
+
+    class Heavy:
+        def __del__(self) -> None:
+            clock.now_ns += SLICE_NS // 4
+            gone[0] += 1
+
+    async def others() -> None:
+        while gone[0] < 40:
+            seen.append(gone[0])
+            await asyncio.sleep(0)
+
+    held: list[object] = [Heavy() for _ in range(40)]
+    other = asyncio.ensure_future(others())
+    await Slices(clock).let_go(held)
+    await other
+    assert not held
+    assert max(later - sooner for sooner, later in pairwise(seen)) == 4

@@ -1,5 +1,6 @@
 """The worker: whole functions on a thread that waits for the disk, and a loop that lets it have the lock."""
 
+import gc
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -53,6 +54,15 @@ async def test_the_loop_steps_aside_while_work_takes_long(one: Worker, monkeypat
     assert set(slept) == {0.000_05}
     await one.run(lambda _: None)
     assert len(slept) == count
+
+
+async def test_a_hop_leaves_no_garbage_behind(one: Worker) -> None:
+    """There is one a commit: a cycle in each would be most of what the collector has to find."""
+    await one.run(lambda _: None)
+    gc.collect()
+    for _ in range(50):
+        await one.run(lambda _: None)
+    assert gc.collect() < 50
 
 
 async def test_a_connection_that_cannot_be_made_leaves_no_thread() -> None:

@@ -6,15 +6,26 @@ from typing import Final
 from router.terms.endpoint import endpoint_version
 from router.terms.problems import Problem
 from router.terms.schema import Buyer, Terms
+from router.terms.steps import Steps, at_once
 from router.terms.template import below
 
 #: So many are named; the rest is counted.
 NAMED_MAX: Final = 20
+_BUYERS: Final = 16
 
 
 def judge_certified(terms: Terms, certified: Mapping[str, str | None]) -> list[Problem]:
     """A warning for each; `certified` maps `"buyer/endpoint"` to the version that passed last."""
-    found = [one for buyer in terms.buyers.values() for one in _of_buyer(terms, buyer, certified)]
+    return at_once(judging_certified(terms, certified))
+
+
+def judging_certified(terms: Terms, certified: Mapping[str, str | None]) -> Steps[list[Problem]]:
+    """`judge_certified` in steps, a few buyers each."""
+    found: list[Problem] = []
+    for place, buyer in enumerate(terms.buyers.values()):
+        found += _of_buyer(terms, buyer, certified)
+        if not place % _BUYERS:
+            yield
     if len(found) <= NAMED_MAX:
         return found
     more = f"{len(found) - NAMED_MAX} endpoints more are not certified as they are now"
