@@ -740,6 +740,15 @@ class State(Struct):
         """The state that `dump` wrote. Raises msgspec.DecodeError when it is not one."""
         return msgspec.msgpack.decode(image, type=cls)
 
+    @classmethod
+    def trusted(cls, image: bytes, identity: Identity) -> "State | None":
+        """The state that a snapshot holds, if it is one and remembers what is needed now."""
+        try:
+            state = cls.load(image)
+        except msgspec.MsgspecError:
+            return None
+        return state if state.identity == identity else None
+
 
 def mark_of(name: str, value: object) -> bytes:
     """What dedup remembers of a field's value; e-mail is compared in lower case, phones as E.164."""

@@ -208,7 +208,7 @@ class Daemon:
         addresses = Addresses(intake=tuple(one.address for one in intake), admin=tuple(one.address for one in admin))
         self._write_addresses(addresses)
         for upkeep in (
-            keep_snapshots(self._engine),
+            keep_snapshots(self._engine, self._state_dir),
             keep_house(self._engine),
             feed_watchdog(self._engine, self._clock, self._notifier),
             self._watch.run(),

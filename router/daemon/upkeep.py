@@ -2,9 +2,17 @@
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from router.clock import Clock
+from router.core.live import identity_of
+from router.core.state import Identity
 from router.daemon.systemd import Notifier
 from router.engine import Engine
 from router.ledger.protocol import LedgerError
@@ -13,23 +21,48 @@ from router.model.times import NS_DAY, NS_S
 
 _log: Final = logging.getLogger(__name__)
 _HOUSEKEEPING_S: Final = 3600.0
+_FOLD_WITHIN_S: Final = 1800.0
+_FOLD_HINT: Final = "the next start reads more facts; run `lead-router ledger verify`, and look at disk and memory"
 #: A commit that has run this long, or a delivery this much longer than its own limits, does not move any more.
 COMMIT_STUCK_S: Final = 30.0
 DELIVERY_SLACK_S: Final = 60.0
 
 
-async def keep_snapshots(engine: Engine) -> None:
-    """Save the state every `ledger.snapshot_every`, so that a start reads few facts. Runs until cancelled."""
+async def keep_snapshots(engine: Engine, state_dir: Path) -> None:
+    """Have a snapshot made every `ledger.snapshot_every`, so that a start reads few facts. Runs until cancelled."""
     saved_seq = engine.ledger.head_seq
     while True:
         await asyncio.sleep(engine.book.router.ledger.snapshot_every / NS_S)
         if engine.ledger.head_seq == saved_seq:
             continue
         try:
-            if await engine.save_snapshot():
-                saved_seq = engine.ledger.head_seq
-        except LedgerError as error:
-            _log.warning("snapshot_not_saved", extra={"error": type(error).__name__, "hint": error.hint})
+            saved_seq = await _fold_beside(state_dir, identity_of(engine.book))
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            _log.warning("snapshot_not_saved", extra={"error": type(error).__name__, "hint": _FOLD_HINT})
+
+
+async def _fold_beside(state_dir: Path, identity: Identity) -> int:
+    """A snapshot by a process of its own; the number of the last fact in it. Raises what subprocess has against it."""
+    child = await asyncio.to_thread(_start_folding, state_dir)
+    try:
+        told = msgspec.json.encode(identity)
+        said, _ = await asyncio.to_thread(child.communicate, told, _FOLD_WITHIN_S)
+    finally:
+        if child.poll() is None:
+            child.kill()
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, child.args)
+    return int(said)
+
+
+def _start_folding(state_dir: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", "router.ledger.folding", str(state_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
 
 
 async def keep_house(engine: Engine) -> None:

@@ -12,14 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from router.clock import Clock
 from router.core.calendar import Calendar
 from router.core.guards import consequences, orphans, probing
 from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
-from router.core.state import Held, Identity, State
+from router.core.state import Held, State
 from router.dispatch import Job
 from router.engine import archive
 from router.ledger.protocol import Ledger, LedgerError, LedgerFull
@@ -128,7 +126,8 @@ class Journal:
     async def save_snapshot(self) -> bool:
         """Write a snapshot of the state as it is now, as soon as all that it holds is durable; False if that fails.
 
-        It does not wait for a quiet moment: under load none comes, and facts are durable in the order they were noted.
+        For a stop: the state is written down at one go, which takes a second when it remembers many leads. It does
+        not wait for a quiet moment: under load none comes, and facts are durable in the order they were noted.
         """
         if self.stale:
             return False
@@ -256,7 +255,7 @@ class Journal:
 
     async def _fold(self, snapshot: bytes | None, seq: int) -> State:
         identity = identity_of(self.book)
-        state = _from_snapshot(snapshot, identity)
+        state = State.trusted(snapshot, identity) if snapshot is not None else None
         if state is None:
             state, seq = State(identity), 0
         async for entries in self.ledger.facts_after(seq):
@@ -315,14 +314,3 @@ class Journal:
 
 def _told(after: Callable[[bool], None], durable: "asyncio.Future[int]") -> None:
     after(not durable.cancelled() and durable.exception() is None)
-
-
-def _from_snapshot(image: bytes | None, identity: Identity) -> State | None:
-    """A snapshot's state, if it is one and remembers what these terms need."""
-    if image is None:
-        return None
-    try:
-        state = State.load(image)
-    except msgspec.MsgspecError:
-        return None
-    return state if state.identity == identity else None

@@ -13,6 +13,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from router.ledger import tables
+
 SNAPSHOTS_FILE: Final = "snapshots.sqlite3"
 _KEPT: Final = 2
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS snapshots (
@@ -38,6 +40,15 @@ def save(state_dir: Path, snapshot: Snapshot, at_ns: int) -> None:
             "DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?)", (_KEPT,)
         )
         connection.execute("COMMIT")
+
+
+def newest(connection: sqlite3.Connection, state_dir: Path) -> Snapshot | None:
+    """The newest snapshot of this very history, which `connection` reads; others are deleted."""
+    for snapshot in newest_first(state_dir):
+        if tables.hash_at(connection, snapshot.seq) == snapshot.fact_hash:
+            return snapshot
+        delete(state_dir, snapshot.seq)
+    return None
 
 
 def newest_first(state_dir: Path) -> list[Snapshot]:

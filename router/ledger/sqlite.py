@@ -113,7 +113,7 @@ class SqliteLedger:
         self._anchor = Anchor(self._state_dir)
         self._anchor.move(tables.read_head(self._worker.here))
         self._reader = await Worker.start(partial(tables.connect_reader, self._path))
-        snapshot = await self._reader.run(_newest_snapshot, self._state_dir)
+        snapshot = await self._reader.run(snapshots.newest, self._state_dir)
         self._writer = Writer(
             self._path,
             worker=self._worker,
@@ -307,12 +307,3 @@ def _save_snapshot(connection: Sql, state_dir: Path, seq: int, body: bytes, at_n
     if value is None:
         raise ValueError(f"a snapshot stands behind a durable fact; there is no fact {seq}")
     snapshots.save(state_dir, snapshots.Snapshot(seq=seq, fact_hash=value, body=body), at_ns)
-
-
-def _newest_snapshot(connection: Sql, state_dir: Path) -> snapshots.Snapshot | None:
-    """The newest snapshot of this very history; others are deleted."""
-    for snapshot in snapshots.newest_first(state_dir):
-        if tables.hash_at(connection, snapshot.seq) == snapshot.fact_hash:
-            return snapshot
-        snapshots.delete(state_dir, snapshot.seq)
-    return None

@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
+from router.ledger.snapshots import newest_first
 from tests.e2e.house import SOURCE
 from tests.e2e.process import Manager, ask, daemon, gated_buyer, give, launch, next_line, refuses_to_start, write_config
 
@@ -264,3 +265,20 @@ async def test_interrupted_while_starting_it_ends_without_a_word_of_error(tmp_pa
     assert process.stderr is not None
     assert b"Traceback" not in await process.stderr.read()
     assert await process.wait() == 0
+
+
+async def test_snapshots_are_made_while_it_runs(tmp_path: Path, client: aiohttp.ClientSession) -> None:
+    """A process beside it writes them down; what it wrote is what the next start goes on from, after a kill too."""
+    config, state = write_config(tmp_path / "config"), tmp_path / "state"
+    with (config / "router.toml").open("a", encoding="utf-8") as file:
+        file.write('[ledger]\nsnapshot_every = "1s"\n')
+    async with daemon(config, state) as running:
+        lead = (await give(client, running.intake, "10001"))[1]
+        async with asyncio.timeout(60):
+            while not any(lead["lead_id"].encode() in one.body for one in await asyncio.to_thread(newest_first, state)):
+                await asyncio.sleep(0.05)
+        running.process.kill()
+        await running.process.wait()
+    async with daemon(config, state) as running:
+        found = await ask(client, f"{running.intake}/v1/leads/{lead['lead_id']}", token=SOURCE)
+        assert found["status"] == "unsold"
