@@ -6,7 +6,7 @@ one (`router.terms.schema`) and no rule, so that where the two differ one of the
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -503,7 +503,7 @@ def interval_of(one: Contract) -> int:
 
 def wall(at: int, zone: ZoneInfo) -> datetime:
     """The wall time of an instant."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=at // S)).astimezone(zone)
+    return datetime.fromtimestamp(at // S, zone)
 
 
 @lru_cache(maxsize=65536)
@@ -511,7 +511,9 @@ def day_of(at: int, zone: ZoneInfo) -> date:
     """The local day of an instant: its date, or the later one that the clocks had reached before they went back."""
     now = wall(at, zone)
     early = now.hour < 20  # clocks go back by three hours at most
-    return now.date() if early else max(wall(at - back * 900 * S, zone).date() for back in range(13))
+    if early or wall(at - 3 * 3600 * S, zone).utcoffset() == now.utcoffset():
+        return now.date()
+    return max(wall(at - back * 900 * S, zone).date() for back in range(13))
 
 
 def window_of(per: str, at: int, zone: ZoneInfo) -> Any:
