@@ -79,7 +79,7 @@ class Ours:
         """The winner's id, reserved; None when nobody may have the lead."""
         at_ns = lead.received_at_ns
         moment = Moment(at_ns, at_ns, self._calendar)
-        state, standings = self.state, self.live.standings[lead.lead_type, "exclusive"]
+        state, (standings,) = self.state, self.live.modes(lead)
         choice = choose(standings, state, lead, moment, released_at_ns=at_ns, copies=1)
         state.apply(Entry(at_ns=at_ns, fact=decided_fact(choice, standings, lead)))
         if not choice.winners:
@@ -94,14 +94,14 @@ class Ours:
     def record(self, lead: Lead) -> Callable[[Lead], object]:
         """What leaves the trace of a lead's decision, alone: to be timed."""
         moment = Moment(lead.received_at_ns, lead.received_at_ns, self._calendar)
-        standings = self.live.standings[lead.lead_type, "exclusive"]
+        (standings,) = self.live.modes(lead)
         choice = choose(standings, self.state, lead, moment, released_at_ns=lead.received_at_ns, copies=1)
         return lambda lead: decided_fact(choice, standings, lead)
 
     def covering(self, lead: Lead) -> list[str]:
         """The contracts that cover a lead, best first: what peers are fed."""
-        board = self.live.standings[lead.lead_type, "exclusive"].board
-        return [board.ids[rank] for rank in bits(board.covering(lead))]
+        (standings,) = self.live.modes(lead)
+        return [standings.board.ids[rank] for rank in bits(standings.board.covering(lead))]
 
     def fill_half(self) -> None:
         """Every second contract with a cap has sold up to it today."""

@@ -240,12 +240,12 @@ class Events:
 
     def ask_all(self) -> None:
         """A lead has reached every contract."""
-        for standings in self.live.standings.values():
+        for standings in self.live.all():
             standings.blocking(standings.board.all, self.state, self.moment())
 
     def event(self, fact: AnyFact, contract_id: str, buyer_id: str) -> int:
         """Nanoseconds until the boards say what follows from a fact about a contract."""
-        standings = self.live.standings[self.book.contracts[contract_id].lead_type, "exclusive"]
+        standings = self.live.holding(self.book.contracts[contract_id])[0]
         bit = 1 << standings.board.rank_of[contract_id]
         moment = self.moment()
         entry = Entry(at_ns=self.now_ns, fact=fact)
@@ -272,7 +272,7 @@ class Events:
         for id_ in ids:
             times = []
             plan = self.book.contracts[id_]
-            board = self.live.standings[plan.lead_type, "exclusive"].board
+            board = self.live.holding(plan)[0].board
             self._number += 1
             lead = msgspec.structs.replace(_LEAD, lead_id=f"l{self._number}", lead_type=plan.lead_type)
             received = Received(lead_id=lead.lead_id, source_id="web", lead_type=plan.lead_type)
@@ -296,7 +296,7 @@ class Events:
         """
         self.now_ns = to_ns
         masks = asked = worst = spent = 0
-        for standings in self.live.standings.values():
+        for standings in self.live.all():
             moment = self.moment()
             start = time.perf_counter_ns()
             standings.blocking(0, self.state, moment)
@@ -354,7 +354,7 @@ def decisions(world: Events) -> dict[str, float]:
     """The first decisions after an hour turned over, beside the same once more: what the turn costs the leads."""
 
     def decide(lead: Lead) -> int:
-        standings = world.live.standings[lead.lead_type, "exclusive"]
+        (standings,) = world.live.modes(lead)
         moment = world.moment()
         start = time.perf_counter_ns()
         choose(standings, world.state, lead, moment, released_at_ns=moment.at_ns, copies=1)

@@ -5,7 +5,7 @@ be asked. A decision with bids judges every rule again, the bid being the price.
 slowly here; boards without any such contract never come here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Final
 
@@ -56,7 +56,12 @@ def taken_in(lead: OpenLead) -> Bids:
 
 def stand_ins(board: Board) -> Bids:
     """For a test lead nobody is asked: each contract bids what it pays without a ping."""
-    return Bids({plan.id: _stand_in(plan, board.mode) for plan in (board.plans[rank] for rank in bits(board.pinged))})
+    return stand_ins_of((board.plans[rank] for rank in bits(board.pinged)), board.mode)
+
+
+def stand_ins_of(plans: Iterable[ContractPlan], mode: Mode) -> Bids:
+    """The same for some contracts, sold in a mode; those that are asked for no bid need none."""
+    return Bids({plan.id: _stand_in(plan, mode) for plan in plans})
 
 
 def _stand_in(plan: ContractPlan, mode: Mode) -> Bid:

@@ -1,48 +1,45 @@
 """Who covers a postal code: the coverage of a board's contracts, codes by contract turned over to contracts by code.
 
-A code's row holds the ranks of the contracts that name it, two bytes each, and after them the numbers of the groups
-(a state, a list in a file) that name it for many contracts at once. The rows that take longest to put together, for
-where most buyers are most leads are too, are kept as masks beforehand, as many as room is given for; any other is put
-together when a lead asks, which is quick because it is short.
+Every code in use has its mask beforehand. An area's bit space is short enough for that (`core.areas`): a hundred
+thousand contracts take two hundred bytes a code. What is no code in use is looked up by what names it and by prefixes.
 """
 
-from array import array
-from collections import Counter
-from itertools import islice
-from operator import sub
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from typing import Final
 
 from router.core.masks import mask_of
 from router.terms.book import ContractPlan
-from router.terms.coverage import Entry
+from router.terms.coverage import Coverage, Entry
 from router.terms.geography import us
-from router.terms.steps import Steps, each
+from router.terms.steps import Steps
 
-_MERGED_BYTES_MAX: Final = 12 * 1024 * 1024
-_FIVE_DIGITS: Final = 100_000
 #: How many are one step of building.
 _NAMED: Final = 4096
-_LISTS: Final = 4096
-_ROWS: Final = 128
-#: So many bits are quicker set one by one than through a buffer.
-_FEW: Final = 24
+_ROWS: Final = 512
+#: Sorts after whatever a code may go on with.
+_LAST: Final = "\U0010ffff"
 
 
 class CoverIndex:
     """Postal code -> the contracts that cover it, in one country: `add` every contract, `seal`, then ask."""
 
-    def __init__(self, size: int, country: str) -> None:
-        """`size` is the number of contracts on the board."""
+    def __init__(self, size: int, country: str, initial: str = "") -> None:
+        """`size` is the number of contracts on the board; only codes that start with `initial` are asked for."""
         self._size: Final = size
-        self._five_digits: Final = country == "US"
-        self._rows = us().numbers if self._five_digits else {}
+        self._initial: Final = initial
+        self._numbers: Final = us().numbers if country == "US" else {}
+        self._codes: Final[Sequence[str]] = us().starting(initial) if country == "US" else ()
+        self._first: Final = self._numbers[self._codes[0]] if self._codes else 0
         self._everywhere: list[int] = []
-        self._taken_in = _Named(size)
-        self._left_out = _Named(size)
+        self._taken_in = _Named(initial)
+        self._left_out = _Named(initial)
         self.everywhere = 0
-        #: Code as a number, or else its row -> number of its mask; 0: put together when asked.
-        self._mask_of = array("I")
-        self._masks: list[int] = [0]
+        #: By the place of a code among those in use.
+        self._masks: list[int] = []
+        #: Those of codes that somebody names and that are not in use.
+        self._others: dict[str, int] = {}
 
     def add(self, plan: ContractPlan, rank: int) -> None:
         """Take a contract's coverage in."""
@@ -55,56 +52,85 @@ class CoverIndex:
     def seal(self) -> Steps[None]:
         """No `add` after this."""
         self.everywhere = mask_of(self._everywhere, self._size)
-        self._rows = yield from self._taken_in.seal(self._rows)
-        self._rows = yield from self._left_out.seal(self._rows)
-        self._masks = [0, self.everywhere]
-        self._mask_of = us().in_use_by_number[:] if self._five_digits else array("I", [1]) * len(self._rows)
-        yield
-        least = self._taken_in.least(_MERGED_BYTES_MAX // (self._size // 7 + 36))
-        numbers = {0: 0, self.everywhere: 1}
-        for code, row in self._rows.items():
-            if not row % _ROWS:
+        taken_in = yield from self._taken_in.turn(self._numbers, self._codes)
+        left_out = yield from self._left_out.turn(self._numbers, self._codes)
+        everywhere, same = self.everywhere, dict[int, int]()
+        for start in range(0, len(self._codes), _ROWS):
+            named, without = taken_in[start : start + _ROWS], left_out[start : start + _ROWS]
+            if any(named) or any(without):
+                masks = [everywhere | mask for mask in named]
+                masks = [mask ^ (mask & left) if left else mask for mask, left in zip(masks, without, strict=True)]
+                self._masks += [same.setdefault(mask, mask) for mask in masks]
                 yield
-            if not self._taken_in.names(code, row) and not self._left_out.names(code, row):
-                continue  # whoever takes everything
-            number = 0
-            if self._taken_in.length(row) >= least:
-                mask = self._merge(code, row)
-                number = numbers.setdefault(mask, len(self._masks))
-                if number == len(self._masks):
-                    self._masks.append(mask)
-            self._mask_of[int(code) if self._five_digits else row] = number
+            else:
+                self._masks += [everywhere] * len(named)
+        others_in, others_out = self._taken_in.others, self._left_out.others
+        for code in {**others_in, **others_out}:
+            self._others[code] = self._whom(code, others_in.get(code, 0), others_out.get(code, 0))
 
     def covering(self, code: str) -> int:
         """The contracts that cover a canonical postal code."""
-        if not self._five_digits:
-            place = self._rows.get(code)
-        else:  # a field that no type is written for is kept as it came, and may be any text
-            place = int(code) if len(code) == 5 and code.isascii() and code.isdigit() else None
-        if place is not None:
-            number = self._mask_of[place]
-            if number:
-                return self._masks[number]
-        return self._merge(code, self._rows.get(code))
+        number = self._numbers.get(code)
+        if number is not None:
+            return self._masks[number - self._first]
+        mask = self._others.get(code)
+        return self._whom(code, 0, 0) if mask is None else mask
 
-    def _merge(self, code: str, row: int | None) -> int:
-        covered = self.everywhere | self._taken_in.naming(code, row)
-        left_out = self._left_out
-        return covered ^ (covered & left_out.naming(code, row)) if left_out.anything else covered
+    def edited(self, rank: int, old: Coverage, new: Coverage) -> "CoverIndex":
+        """The same index with another coverage for one contract; what did not change is shared."""
+        index, bit = copy(self), 1 << rank
+        index.everywhere ^= bit if old.everywhere != new.everywhere else 0
+        index._taken_in = self._taken_in.edited(bit, old.entries, new.entries)
+        index._left_out = self._left_out.edited(bit, old.excluded, new.excluded)
+        before, after = self._held(old), self._held(new)
+        index._masks = self._masks[:]
+        for code in before ^ after:
+            index._masks[self._numbers[code] - self._first] ^= bit
+        index._others = dict(self._others)
+        wide = self._wide != index._wide
+        for code in {*self._not_in_use(old), *self._not_in_use(new), *(self._others if wide else ())}:
+            mask = self.covering(code)
+            index._others[code] = mask | bit if new.allows(code) else mask ^ (mask & bit)
+        return index
+
+    def _whom(self, code: str, named: int, left_out: int) -> int:
+        """By who names a code, and who leaves it out by its name."""
+        covered = self.everywhere | named | self._taken_in.under(code)
+        left_out |= self._left_out.under(code)
+        return covered ^ (covered & left_out) if left_out else covered
+
+    @property
+    def _wide(self) -> tuple[int, "_Named", "_Named"]:
+        """Whom codes have that nobody names."""
+        return self.everywhere, self._taken_in, self._left_out
+
+    def _held(self, coverage: Coverage) -> set[str]:
+        """The codes in use here that a coverage takes in."""
+        codes = set(self._codes) if coverage.everywhere else self._in_use(coverage.entries)
+        return codes - self._in_use(coverage.excluded) if coverage.excluded else codes
+
+    def _in_use(self, entries: Iterable[Entry]) -> set[str]:
+        found: set[str] = set()
+        for entry in entries:
+            found.update(filter(self._numbers.__contains__, _starting(entry.codes, self._initial)))
+            for prefix in _starting(entry.prefixes, self._initial) if self._numbers else ():
+                found.update(us().starting(prefix))
+        return found
+
+    def _not_in_use(self, coverage: Coverage) -> Iterator[str]:
+        for entry in (*coverage.entries, *coverage.excluded):
+            yield from (code for code in _starting(entry.codes, self._initial) if code not in self._numbers)
 
 
 class _Named:
     """Which contracts name a code, alone or by a prefix: as what they take in, or as what they leave out."""
 
-    def __init__(self, size: int) -> None:
-        self._size: Final = size
+    def __init__(self, initial: str) -> None:
+        self._initial: Final = initial
         self._entries: dict[int, tuple[Entry, list[int]]] = {}
-        self._begins = array("I", [0])
-        self._ranks = array("H")
-        self._groups: list[int] = []
-        self._prefixes: dict[str, int | bytes] = {}
+        self._prefixes: dict[str, int] = {}
         self._lengths: list[int] = []
-        self.anything = False
+        self.others: dict[str, int] = {}
 
     def add(self, entries: tuple[Entry, ...], rank: int) -> None:
         """Take a contract's entries in. Those that many contracts share are one object."""
@@ -115,93 +141,63 @@ class _Named:
             else:
                 known[1].append(rank)
 
-    def seal(self, rows: dict[str, int]) -> Steps[dict[str, int]]:
-        """Turn it over; no `add` after this. Gives back the rows, with those of codes that had none."""
-        # groups last, and neighbours together: their rows are then at hand
-        entries = sorted(self._entries.values(), key=lambda named: (len(named[1]) > 1, named[0].codes[:1]))
-        self._entries = {}
-        self.anything = bool(entries)
-        known, prefixes = rows, dict[str, list[int]]()
-        lists: list[list[int]] = []
-        for start in range(0, len(rows) if entries else 0, _LISTS):
-            lists += [[] for _ in range(start, min(start + _LISTS, len(rows)))]
-            yield
+    def turn(self, numbers: dict[str, int], in_use: Sequence[str]) -> Steps[list[int]]:
+        """Turn it over; no `add` after this. Gives the masks of the codes in use, of which each has its number."""
+        masks, others, prefixes = [0] * len(in_use), self.others, self._prefixes
+        first = numbers[in_use[0]] if in_use else 0
         named = 0
-        for entry, ranks in entries:
-            named += len(entry.codes)
+        for entry, ranks in self._entries.values():
+            codes = _starting(entry.codes, self._initial)
+            named += len(codes)
             if named > _NAMED:
                 named = 0
                 yield
-            for prefix in entry.prefixes:
-                prefixes.setdefault(prefix, []).extend(ranks)
-            number = ranks[0]
-            if len(ranks) > 1:
-                number = self._size + len(self._groups)
-                self._groups.append(mask_of(ranks, self._size))
+            bits = sum([1 << rank for rank in ranks])
+            for prefix in _starting(entry.prefixes, self._initial):
+                prefixes[prefix] = prefixes.get(prefix, 0) | bits
             try:
-                found = [*map(rows.__getitem__, entry.codes)]
-            except KeyError:  # a code that is not in use
-                rows = dict(known) if rows is known else rows
-                found = [rows.setdefault(code, len(rows)) for code in entry.codes]
-                lists += [[] for _ in range(len(lists), len(rows))]
-            for row in found:
-                lists[row].append(number)
-        yield from self._pack(lists)
-        yield from each(prefixes.items(), lambda named: self._prefixes.__setitem__(named[0], self._kept(named[1])))
+                for number in map(numbers.__getitem__, codes):
+                    masks[number - first] |= bits
+            except KeyError:  # a code that is not in use; doing the others again changes nothing
+                for code in codes:
+                    number = numbers.get(code, -1)
+                    if number < 0:
+                        others[code] = others.get(code, 0) | bits
+                    else:
+                        masks[number - first] |= bits
+        self._entries = {}
         self._lengths = sorted({len(prefix) for prefix in prefixes})
-        return rows
+        for prefix, bits in prefixes.items():
+            yield
+            for row in range(bisect_left(in_use, prefix), bisect_right(in_use, prefix + _LAST)):
+                masks[row] |= bits
+        return masks
 
-    def _pack(self, lists: list[list[int]]) -> Steps[None]:
-        self._ranks = array("H" if self._size + len(self._groups) < 1 << 16 else "I")
-        packed: list[int] = []
-        for row, one in enumerate(lists):
-            self._ranks.fromlist(one)
-            self._begins.append(len(self._ranks))
-            lists[row] = packed  # all of them let go at once would be a long step
-            if not row % _ROWS:
-                yield
+    def edited(self, bit: int, old: tuple[Entry, ...], new: tuple[Entry, ...]) -> "_Named":
+        """With other prefixes for one contract."""
+        before, after = self._prefixes_of(old), self._prefixes_of(new)
+        if before == after:
+            return self
+        named = copy(self)
+        named._prefixes = dict(self._prefixes)
+        for prefix in before ^ after:
+            named._prefixes[prefix] = named._prefixes.get(prefix, 0) ^ bit
+        named._lengths = sorted({len(prefix) for prefix in named._prefixes})
+        return named
 
-    def _kept(self, ranks: list[int]) -> int | bytes:
-        """The contracts under a prefix, in whichever form is shorter."""
-        packed = array("I", ranks).tobytes()
-        return packed if len(packed) < self._size >> 3 else mask_of(ranks, self._size)
+    def _prefixes_of(self, entries: tuple[Entry, ...]) -> set[str]:
+        return {prefix for entry in entries for prefix in _starting(entry.prefixes, self._initial)}
 
-    def length(self, row: int) -> int:
-        """How many name the code of a row alone."""
-        return self._begins[row + 1] - self._begins[row] if row + 1 < len(self._begins) else 0
-
-    def names(self, code: str, row: int) -> bool:
-        """Whether anybody names a code."""
-        return self.length(row) > 0 or any(code[:length] in self._prefixes for length in self._lengths)
-
-    def least(self, most: int) -> int:
-        """From which length on there are at most so many rows."""
-        lengths = Counter(map(sub, islice(self._begins, 1, None), self._begins))
-        rows, least = 0, max(lengths, default=0) + 1
-        for length, count in sorted(lengths.items(), reverse=True):
-            rows += count
-            if rows > most:
-                break
-            least = length
-        return least
-
-    def naming(self, code: str, row: int | None) -> int:
-        """The contracts that name a code, which may have a row."""
+    def under(self, code: str) -> int:
+        """The contracts that name a prefix of a code."""
         mask = 0
-        if row is not None and row + 1 < len(self._begins):
-            ranks, groups, size = self._ranks[self._begins[row] : self._begins[row + 1]], self._groups, self._size
-            while ranks and ranks[-1] >= size:
-                mask |= groups[ranks.pop() - size]
-            mask |= self._alone(ranks)
         for length in self._lengths:
-            found = self._prefixes.get(code[:length], 0)
-            mask |= found if isinstance(found, int) else self._alone(memoryview(found).cast("I"))
+            mask |= self._prefixes.get(code[:length], 0)
         return mask
 
-    def _alone(self, ranks: "array[int] | memoryview[int]") -> int:
-        if len(ranks) > _FEW:
-            return mask_of(ranks, self._size)
-        mask = 0
-        for rank in ranks:
-            mask |= 1 << rank
-        return mask
+
+def _starting(texts: Sequence[str], initial: str) -> Sequence[str]:
+    """Those of some sorted texts that start with one character, or all of them for none."""
+    if not initial or not texts or texts[0][0] == initial == texts[-1][0]:
+        return texts
+    return texts[bisect_left(texts, initial) : bisect_left(texts, chr(ord(initial) + 1))]

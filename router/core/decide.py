@@ -328,6 +328,7 @@ def decided_fact(
         said=standings.say() if standings.unsaid else {},
         ranking=ranking,
         mode=board.mode,
+        area=board.area,
         turns=choice.turns,
         throttled=choice.throttled,
         by=by,

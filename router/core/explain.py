@@ -7,7 +7,7 @@ static refusals are worked out again from lead and terms, state refusals are tho
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from router.core.bidding import NO_BIDS, Bids
+from router.core.bidding import NO_BIDS, Bids, stand_ins_of
 from router.core.decide import MARGIN_TOGETHER, Choice, in_order, kin_of, named
 from router.core.index import Board, price_in, sale_price
 from router.core.rules.bids import NOT_ASKED, bid_rule
@@ -123,8 +123,9 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
     kin = kin_of(state, lead)
     refusals: list[Refusal] = []
     eligible = 0
-    for rank in range(board.size - 1, -1, -1):
-        plan = board.plans[rank]
+    elsewhere = [plan for plan in board.book.by_type[board.lead_type] if plan.id not in board.rank_of]
+    for plan in (*reversed(board.plans), *elsewhere):
+        on_board = plan.id in board.rank_of
         found = every_refusal(
             board.book,
             plan,
@@ -134,11 +135,11 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
             mode=board.mode,
             released_at_ns=released_at_ns,
             kin=kin,
-            bids=choice.bids,
+            bids=choice.bids if on_board or not lead.test else stand_ins_of([plan], board.mode),
         )
         refusals += [Refusal(plan.id, one.code, one.expected, one.actual) for one in found]
         if not found:
-            eligible |= 1 << rank
+            eligible |= 1 << board.rank_of[plan.id]
     together = choice.blocked.get("below_margin", 0) & eligible
     for rank in range(board.size):
         if together >> rank & 1:
@@ -183,11 +184,14 @@ def as_recorded(
     codes = stopped(board, lead, fact, only)
     refusals: list[Refusal] = []
     counts: dict[str, int] = {}
-    for plan in reversed(board.plans):
-        if plan.id != only and (only is not None or not covers(plan, lead)):
-            if only is None:
-                counts["out_of_coverage"] = counts.get("out_of_coverage", 0) + 1
-            continue
+    every = board.book.by_type[board.lead_type]
+    if only is not None:
+        asked = [plan for plan in every if plan.id == only]
+    else:
+        asked = [plan for plan in reversed(board.plans) if covers(plan, lead)]
+        if len(asked) < len(every):
+            counts["out_of_coverage"] = len(every) - len(asked)
+    for plan in asked:
         found = [
             Refusal(plan.id, one.code, one.expected, one.actual)
             for one in static_refusals(board.book, plan, lead, board.mode)

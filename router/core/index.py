@@ -1,19 +1,22 @@
 """The fast path's tables: every static rule of a lead type as integer bit masks.
 
-A Board is one bit space: the contracts of a lead type, as one mode sells them, in rank order with the best rank at the
-highest bit. Then the winner is `mask.bit_length() - 1`, and a rule refuses with `mask ^ (mask & refused)`; both are
-one pass in C over a few hundred bytes, and nothing depends on how many contracts fail. Negative operands (`~m`, `-m`)
-cost many times an AND and are never used.
+A Board is one bit space: the contracts of a lead type (where they are many, those of a postal area: `core.areas`), as
+one mode sells them, in rank order with the best rank at the highest bit. Then the winner is `mask.bit_length() - 1`,
+and a rule refuses with `mask ^ (mask & refused)`; both are one pass in C over a few hundred bytes, and nothing depends
+on how many contracts fail. Negative operands (`~m`, `-m`) cost many times an AND and are never used.
 
 Thresholds are sorted and bisected, picks are looked up by value; what cannot be a mask (patterns, trees with `any` and
 `not`, ages) is asked of the few candidates that are left. `core.rules.static` says what all this must equal.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from typing import Final
 
+from msgspec.structs import replace
+
+from router.core.areas import WHOLE, by_area
 from router.core.calendar import Calendar, Frame
 from router.core.cover import CoverIndex
 from router.core.masks import bits, mask_of
@@ -36,6 +39,8 @@ DYNAMIC: Final[frozenset[Method]] = frozenset({"weighted", "percentage", "round_
 TURNED: Final[frozenset[Method | None]] = frozenset({"weighted", "percentage"})
 #: So many contracts are one step of building a board.
 _CONTRACTS: Final = 32
+#: With more coverages changed than that, a board is made anew.
+_EDITED_MAX: Final = 8
 #: Shares are parts of it.
 MILLION: Final = 1_000_000
 
@@ -212,41 +217,74 @@ def _static_key(plan: ContractPlan, method: Method | None, mode: Mode) -> int:
     return plan.terms.priority if method == "priority" else 0
 
 
-def by_rank(book: Book, lead_type: str, mode: Mode) -> Steps[tuple[ContractPlan, ...]]:
-    """The contracts of a lead type as one mode sells them, the best last: each one's place is its bit."""
+def members(book: Book, lead_type: str, area: str) -> Sequence[ContractPlan]:
+    """The contracts that an area's board of a lead type holds, in no order that counts."""
+    plans = book.by_type[lead_type]
+    return plans if area == WHOLE else at_once(by_area(plans)).get(area, ())
+
+
+def by_rank(plans: Iterable[ContractPlan], mode: Mode) -> Steps[tuple[ContractPlan, ...]]:
+    """Contracts of a lead type as one mode sells them, the best last: each one's place is its bit."""
 
     def rank(plan: ContractPlan) -> tuple[int, int, int, str]:
         tier = plan.tier
         secondary = 0 if tier.method in DYNAMIC else _static_key(plan, tier.secondary, mode)
         return tier.index, _static_key(plan, tier.method, mode), secondary, plan.id
 
-    return tuple(reversed((yield from in_order(book.by_type[lead_type], rank))))
+    return tuple(reversed((yield from in_order(plans, rank))))
 
 
 class Board:
-    """One lead type as one mode sells it: the bit space, the static tables, the rank order."""
+    """One lead type in one postal area as one mode sells it: the bit space, the static tables, the rank order.
 
-    def __init__(self, book: Book, lead_type: str, mode: Mode) -> None:
-        at_once(self._build(book, lead_type, mode))
+    Without an area it holds every contract of the lead type.
+    """
+
+    def __init__(self, book: Book, lead_type: str, mode: Mode, area: str = WHOLE) -> None:
+        at_once(self._build(book, lead_type, mode, area, members(book, lead_type, area)))
 
     @classmethod
-    def building(cls, book: Book, lead_type: str, mode: Mode) -> Steps["Board"]:
-        """A board, made in steps."""
+    def building(
+        cls, book: Book, lead_type: str, mode: Mode, area: str, plans: Sequence[ContractPlan]
+    ) -> Steps["Board"]:
+        """A board, made in steps, of the contracts that are its `members`."""
         board = cls.__new__(cls)
-        yield from board._build(book, lead_type, mode)
+        yield from board._build(book, lead_type, mode, area, plans)
         return board
 
-    def under(self, book: Book) -> "Board":
-        """The same board under other terms, in which nothing changed for its contracts."""
+    def under(self, book: Book, plans: Sequence[ContractPlan]) -> "Board | None":
+        """The same board under other terms, with the coverage of a few contracts edited; None where more changed.
+
+        `plans` are its members in that Book. What did not change is shared with this board, which stays as it is.
+        """
+        ranks = [self.rank_of.get(plan.id, -1) for plan in plans]
+        if len(plans) != self.size or -1 in ranks:
+            return None
+        others = [(rank, plan) for rank, plan in zip(ranks, plans, strict=True) if self.plans[rank] is not plan]
+        if not all(_alike_but_for_coverage(self.plans[rank], plan) for rank, plan in others):
+            return None
+        edited = [(rank, plan) for rank, plan in others if self.plans[rank].coverage != plan.coverage]
+        if len(edited) > _EDITED_MAX:
+            return None
         board = copy(self)
-        board.book, board._sources, board._frames = book, {}, [None] * board.size
+        board.book, board._sources = book, {}
+        if others:
+            own = [*self.plans]
+            for rank, plan in others:
+                own[rank] = plan
+            board.plans = tuple(own)
+        board._covers = dict(self._covers)
+        for rank, plan in edited:
+            country = plan.coverage.country
+            board._covers[country] = board._covers[country].edited(rank, self.plans[rank].coverage, plan.coverage)
         return board
 
-    def _build(self, book: Book, lead_type: str, mode: Mode) -> Steps[None]:
+    def _build(self, book: Book, lead_type: str, mode: Mode, area: str, plans: Sequence[ContractPlan]) -> Steps[None]:
         self.book = book
         self.lead_type = lead_type
         self.mode: Mode = mode
-        self.plans = plans = yield from by_rank(book, lead_type, mode)
+        self.area = area
+        self.plans = plans = yield from by_rank(plans, mode)
         self.ids = tuple(plan.id for plan in plans)
         self.size = len(plans)
         self.all = (1 << self.size) - 1
@@ -381,7 +419,7 @@ class Board:
     def _cover_index(self, country: str) -> CoverIndex:
         found = self._covers.get(country)
         if found is None:
-            found = self._covers[country] = CoverIndex(self.size, country)
+            found = self._covers[country] = CoverIndex(self.size, country, self.area[len(country) :])
         return found
 
     def _age(self, plan: ContractPlan, bit: int) -> None:
@@ -481,6 +519,16 @@ class Board:
             ),
             self.size,
         )
+
+
+def _alike_but_for_coverage(old: ContractPlan, new: ContractPlan) -> bool:
+    """Whether a board's tables say the same of both, but for who covers a code."""
+    terms = replace(new.terms, coverage=old.terms.coverage)
+    same = replace(
+        new, terms=terms, buyer=old.buyer, coverage=old.coverage, areas=old.areas, centers=old.centers,
+        endpoint=old.endpoint,
+    )  # fmt: skip
+    return same == old and new.buyer.status == old.buyer.status
 
 
 def _conjuncts(nodes: Iterable[Criterion]) -> Iterator[Criterion]:

@@ -135,6 +135,7 @@ class OpenLead(Struct):
     status: LeadStatus = "routing"
     terms_version: str = ""
     mode: Literal["exclusive", "shared"] = "exclusive"
+    area: str = ""
     ranking: Contracts = ()
     decided: bool = False
     # Of the steady clock: receipt; from which `deliver_within` counts (receipt, or release from the queue); from which
@@ -296,6 +297,7 @@ class State(Struct):
         lead.decided = True
         lead.status = "routing"
         lead.mode = fact.mode
+        lead.area = fact.area
         lead.ranking = fact.ranking
         lead.terms_version = fact.terms_version
         lead.throttled = fact.throttled

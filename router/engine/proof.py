@@ -9,7 +9,7 @@ from router.core.decide import choose
 from router.core.easing import share_ppm
 from router.core.explain import allowances, as_json, as_recorded, explain, stopped
 from router.core.guards import BREAKER_PLAN, Reading, read, stage, wanted
-from router.core.index import Board
+from router.core.index import Board, members
 from router.core.overrides import caps_now, of_contract
 from router.core.rules.standing import (
     Moment,
@@ -63,7 +63,7 @@ class Library:
         self._ledger = ledger
         self._clock = clock
         self._books: dict[str, Book] = {}
-        self._boards: dict[tuple[str, str, Mode], Board] = {}
+        self._boards: dict[tuple[str, str, Mode, str], Board] = {}
 
     async def book(self, version: str, current: Book) -> Book | None:
         """The Book of a terms version; None when the ledger does not know it."""
@@ -79,12 +79,13 @@ class Library:
                 self._drop(next(iter(self._books)))
         return book
 
-    async def board(self, book: Book, lead_type: str, mode: Mode) -> Board:
+    async def board(self, book: Book, lead_type: str, mode: Mode, area: str) -> Board:
         """A board of a Book; the same one again while the Book is kept."""
-        key = (book.version, lead_type, mode)
+        key = (book.version, lead_type, mode, area)
         board = self._boards.get(key)
         if board is None:
-            board = self._boards[key] = await Slices(self._clock).run(Board.building(book, lead_type, mode))
+            steps = Board.building(book, lead_type, mode, area, members(book, lead_type, area))
+            board = self._boards[key] = await Slices(self._clock).run(steps)
         return board
 
     def _drop(self, version: str) -> None:
@@ -110,7 +111,7 @@ class Proof:
         once = payout_once(source.payout.get(lead.lead_type) if source is not None else None)
         moment = engine.moment()
         answers = []
-        for standings in engine.live.modes(lead.lead_type):
+        for standings in engine.live.modes(lead):
             copies, _ = copies_of(sell, standings.board.mode)
             choice = choose(
                 standings,
@@ -188,8 +189,8 @@ class Proof:
                 "mode": fact.mode,
                 "by": fact.by,
             }
-        board = await self._library.board(book, lead.lead_type, fact.mode)
-        words = await self._engine.ledger.said([*stopped(board, lead, fact, contract)], fact.mode, seq)
+        board = await self._library.board(book, lead.lead_type, fact.mode, fact.area)
+        words = await self._engine.ledger.said([*stopped(board, lead, fact, contract)], fact.board, seq)
         decision, counts = as_recorded(
             board,
             lead,

@@ -6,18 +6,17 @@ The rule here: decide and note the facts, with no `await` in between. None of th
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
-from router.core.decide import MODES, Choice, choose, decided_fact, recheck, reserve, stands_against
-from router.core.index import Board, by_rank
+from router.core.decide import Choice, choose, decided_fact, recheck, reserve, stands_against
+from router.core.index import Board, by_rank, members
 from router.core.live import Live
 from router.core.masks import bits
 from router.core.rules.standing import Moment, clock_of, standing
 from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
-from router.core.standings import Standings
 from router.core.state import OpenLead
 from router.engine.alarms import Alarms
 from router.engine.asking import Asker, Round
@@ -52,7 +51,7 @@ class Seller:
         self._room = WaitingRoom()
         self._gate: deque[str] = deque()
         self._bidden_at_gate: set[str] = set()  # whose bids are in
-        self._orders: dict[tuple[str, str, Mode], tuple[str, ...]] = {}
+        self._orders: dict[_Order, tuple[str, ...]] = {}
         deliveries.advance = self.advance
         deliveries.freed = self.freed
         deliveries.landed = self._landed
@@ -113,7 +112,7 @@ class Seller:
                 offered=lead.buyers,
                 bids=stand_ins(standings.board) if one.test else bids,
             )
-            for standings in self._journal.live.modes(one.lead_type)
+            for standings in self._journal.live.modes(one)
         ]
         if len(choices) > 1:
             choices.sort(key=lambda choice: choice.expected(self._journal.state), reverse=True)
@@ -147,7 +146,7 @@ class Seller:
             return
         self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
         if by is None or choice.winners:
-            standings = self._journal.live.standings[lead.lead.lead_type, choice.board.mode]
+            standings = next(one for one in self._journal.live.modes(lead.lead) if one.board is choice.board)
             released_ns = batch.moment.steady_ns if by == "queue" else 0
             self._journal.note(batch, decided_fact(choice, standings, lead.lead, by, released_ns))
         if choice.winners:
@@ -274,7 +273,7 @@ class Seller:
         times = []
         if bid is not None and bid.price is not None:
             times += [one.until_ns for one in standing(plan, self._journal.state, self._journal.moment(), bid.price)]
-        for standings in self._journal.live.modes(plan.lead_type):
+        for standings in self._journal.live.holding(plan):
             finding = standings.finding(standings.board.rank_of[contract_id])
             if finding is not None:
                 times.append(finding.until_ns)
@@ -343,7 +342,7 @@ class Seller:
         How many that were, and the contracts that only the moment stands against.
         """
         one = lead.lead
-        standings = self._standings(one.lead_type, lead.mode)
+        standings = self._journal.live.standings(one, lead.mode)
         offered = 0
         passed: dict[str, tuple[str, str, str]] = {}
         momentary: list[str] = []
@@ -382,13 +381,10 @@ class Seller:
             self._journal.note(batch, PassedOver(lead_id=one.lead_id, refusals=passed))
         return offered, tuple(momentary)
 
-    def _standings(self, lead_type: str, mode: Mode) -> Standings | None:
-        return self._journal.live.standings.get((lead_type, mode))
-
     def _ranking(self, lead: OpenLead) -> tuple[str, ...]:
         if isinstance(lead.ranking, tuple):
             return lead.ranking
-        order = self._orders.get((lead.terms_version, lead.lead.lead_type, lead.mode), ())
+        order = self._orders.get(_order_of(lead), ())
         mask = int.from_bytes(lead.ranking, "big")
         return tuple(order[rank] for rank in range(len(order) - 1, -1, -1) if mask >> rank & 1)
 
@@ -397,24 +393,27 @@ class Seller:
 
         Those of the last few terms are kept, and those that a lead still refers to.
         """
-        for (kind, mode), standings in live.standings.items():
-            self._orders[live.book.version, kind, mode] = standings.board.ids
-        kept = {*list(dict.fromkeys(version for version, _, _ in self._orders))[-ORDERS_KEPT:], *self._referred()}
-        self._orders = {key: order for key, order in self._orders.items() if key[0] in kept}
+        for board in (standings.board for standings in live.all()):
+            self._orders[_Order(live.book.version, board.lead_type, board.mode, board.area)] = board.ids
+        kept = {*list(dict.fromkeys(key.version for key in self._orders))[-ORDERS_KEPT:]}
+        kept |= {key.version for key in self._referred()}
+        self._orders = {key: order for key, order in self._orders.items() if key.version in kept}
 
-    def _referred(self) -> set[str]:
-        """The terms under which leads that may go on were ranked by mask."""
-        return {lead.terms_version for lead in self._journal.state.open.values() if isinstance(lead.ranking, bytes)}
+    def _referred(self) -> set["_Order"]:
+        """The orders by which leads that may go on were ranked, where that is a mask with anybody in it."""
+        leads = self._journal.state.open.values()
+        return {_order_of(lead) for lead in leads if isinstance(lead.ranking, bytes) and any(lead.ranking)}
 
     def unknown_orders(self) -> set[str]:
         """The terms versions by which an open lead was ranked and of which the order is not known in this process."""
-        return self._referred() - {version for version, _, _ in self._orders} - {""}
+        return {key.version for key in self._referred() if not self._orders.get(key)}
 
     def recall_orders(self, book: Book) -> None:
-        """The rank order of terms that were in force before this process began."""
-        for kind, lead_type in book.lead_types.items():
-            for mode in MODES[lead_type.sell.mode]:
-                self._orders[book.version, kind, mode] = tuple(plan.id for plan in at_once(by_rank(book, kind, mode)))
+        """The rank orders of terms that were in force before this process began."""
+        for key in self._referred():
+            if key.version == book.version and key.lead_type in book.lead_types:
+                plans = at_once(by_rank(members(book, key.lead_type, key.area), key.mode))
+                self._orders[key] = tuple(plan.id for plan in plans)
 
     def reopen(self, fact: Reopened, lead: Lead) -> "asyncio.Future[int]":
         """Run an ended lead again; the caller has seen that nothing of it is in flight or in doubt."""
@@ -463,6 +462,19 @@ class Seller:
         """What the lead's source is paid under the current terms."""
         source = self._journal.book.sources.get(lead.source_id)
         return source.payout.get(lead.lead_type) if source is not None else None
+
+
+class _Order(NamedTuple):
+    """Where a rank order holds: terms, lead type, mode, postal area."""
+
+    version: str
+    lead_type: str
+    mode: Mode
+    area: str
+
+
+def _order_of(lead: OpenLead) -> _Order:
+    return _Order(lead.terms_version, lead.lead.lead_type, lead.mode, lead.area)
 
 
 def _contracts(choices: list[Choice], codes: Iterable[str]) -> tuple[str, ...]:

@@ -253,11 +253,11 @@ class MemoryLedger:
         """Every fact of a lead, oldest first."""
         return [self._read(seq) for seq in self._by_lead.get(lead_id, ())]
 
-    async def said(self, contract_ids: Sequence[str], mode: str, seq: int) -> dict[str, Words]:
+    async def said(self, contract_ids: Sequence[str], board: str, seq: int) -> dict[str, Words]:
         """The last words of each contract at or before `seq`."""
         found: dict[str, Words] = {}
         for entry in self._entries[:seq]:
-            if isinstance(entry.fact, Decided) and entry.fact.mode == mode:
+            if isinstance(entry.fact, Decided) and entry.fact.board == board:
                 found |= {name: words for name, words in entry.fact.said.items() if name in contract_ids}
         return found
 

@@ -125,8 +125,8 @@ class Ledger(Protocol):
     async def entries_of(self, lead_id: str) -> list[tuple[int, Entry]]:
         """Every fact of that lead, those of its deliveries included, oldest first; empty for an unknown lead."""
 
-    async def said(self, contract_ids: Sequence[str], mode: str, seq: int) -> dict[str, Words]:
-        """What each contract's standing refusal was in words at the decision `seq`; others are left out."""
+    async def said(self, contract_ids: Sequence[str], board: str, seq: int) -> dict[str, Words]:
+        """What each contract's standing refusal was in words at the decision `seq` on `Decided.board`."""
 
     async def lead(self, lead_id: str) -> Lead | None:
         """The lead; none if unknown or forgotten."""

@@ -87,7 +87,7 @@ def _carry_beside(old: Sql, new: Sql, seq: int, number: int, fact: AnyFact, dige
         delivery = (fact.delivery_id, fact.lead_id, fact.contract_id, fact.buyer_id)
         new.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", delivery)
     if isinstance(fact, Decided):
-        rows = [(contract_id, fact.mode, number) for contract_id in fact.said]
+        rows = [(contract_id, fact.board, number) for contract_id in fact.said]
         new.executemany("INSERT OR IGNORE INTO said VALUES (?, ?, ?)", rows)
     if not isinstance(fact, Received):
         return

@@ -237,9 +237,9 @@ class SqliteLedger:
         """Every fact of a lead, oldest first."""
         return await self._read(tables.entries_of, lead_id)
 
-    async def said(self, contract_ids: Sequence[str], mode: str, seq: int) -> dict[str, Words]:
+    async def said(self, contract_ids: Sequence[str], board: str, seq: int) -> dict[str, Words]:
         """The words of standing refusals at a decision."""
-        return await self._read(tables.read_said, contract_ids, mode, seq)
+        return await self._read(tables.read_said, contract_ids, board, seq)
 
     async def lead(self, lead_id: str) -> Lead | None:
         """The lead; none if unknown or forgotten."""

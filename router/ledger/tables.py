@@ -227,7 +227,7 @@ class GroupRows:
             self._lead_of[fact.delivery_id] = fact.lead_id
             self.deliveries.append((fact.delivery_id, fact.lead_id, fact.contract_id, fact.buyer_id))
         elif row.decided:
-            self.said += [(contract_id, row.decided.mode, seq) for contract_id in row.decided.said]
+            self.said += [(contract_id, row.decided.board, seq) for contract_id in row.decided.said]
         elif row.status and lead_id:
             self.statuses[lead_id] = row.status
 
@@ -444,14 +444,14 @@ def recent_leads(connection: sqlite3.Connection, since_ns: int, limit: int) -> l
     return [_decode_lead(row[0]) for row in rows][::-1]
 
 
-def read_said(connection: sqlite3.Connection, contract_ids: Iterable[str], mode: str, seq: int) -> dict[str, Words]:
+def read_said(connection: sqlite3.Connection, contract_ids: Iterable[str], board: str, seq: int) -> dict[str, Words]:
     """What each contract's standing refusal was in words at fact `seq`; contracts that never had one are left out."""
     found: dict[str, Words] = {}
     for contract_id in contract_ids:
         row = connection.execute(
             "SELECT body FROM facts WHERE seq = (SELECT max(seq) FROM said WHERE contract_id = ? AND mode = ?"
             " AND seq <= ?)",
-            (contract_id, mode, seq),
+            (contract_id, board, seq),
         ).fetchone()
         fact = _decode_fact(row[0]) if row else None
         if isinstance(fact, Decided) and contract_id in fact.said:
@@ -463,7 +463,7 @@ def said_at(connection: sqlite3.Connection, fact: Decided, seq: int) -> bool:
     """Whether every contract of whom a decision says something leads to it."""
     return all(
         connection.execute(
-            "SELECT 1 FROM said WHERE contract_id = ? AND mode = ? AND seq = ?", (contract_id, fact.mode, seq)
+            "SELECT 1 FROM said WHERE contract_id = ? AND mode = ? AND seq = ?", (contract_id, fact.board, seq)
         ).fetchone()
         for contract_id in fact.said
     )

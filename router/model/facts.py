@@ -32,8 +32,8 @@ class Received(Fact, frozen=True, kw_only=True, tag=True):
     steady_ns: int = 0
 
 
-#: Contracts in rank order: a bit mask (big-endian bytes) over the rank order of the lead type under the fact's terms
-#: version, best rank = highest bit; or their ids, where state or the lead said the order.
+#: Contracts in rank order: a bit mask (big-endian bytes) over the rank order of the lead type in the fact's postal area
+#: under its terms version, best rank = highest bit; or their ids, where state or the lead said the order.
 Contracts = tuple[str, ...] | bytes
 
 
@@ -78,9 +78,9 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
     """A decision. What terms, lead and time say is worked out again when read; here stands what depended on state.
 
     `blocked` maps a refusal code to the contracts it refused then. In words it was said once: `said` maps a contract to
-    the (code, expected, actual) by which a standing rule refuses it from here on, until it says otherwise (of the same
-    `mode`, in this decision or a later one); `details` to the (expected, actual) of a refusal of this lead alone.
-    `ranking` holds the eligible contracts, best first.
+    the (code, expected, actual) by which a standing rule refuses it from here on, until it says otherwise (on the same
+    `board`, in this decision or a later one); `details` to the (expected, actual) of a refusal of this lead alone.
+    `ranking` holds the eligible contracts, best first. Without an `area` masks are over all contracts of the lead type.
     """
 
     lead_id: str
@@ -90,10 +90,16 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
     details: dict[str, tuple[str, str]] = {}
     ranking: Contracts = ()
     mode: Literal["exclusive", "shared"] = "exclusive"
+    area: str = ""
     turns: tuple[Turn, ...] = ()
     throttled: tuple[str, ...] = ()  # otherwise eligible contracts whose throttle counted this lead, whether it passed
     by: str | None = None  # who asked for it again: "operator:alice", "queue", "resume"
     steady_ns: int = 0  # of a release from the queue, as `Received` has it
+
+    @property
+    def board(self) -> str:
+        """Whose memory of standing rules `said` goes on: that of a mode in a postal area (`"exclusive/US7"`)."""
+        return f"{self.mode}/{self.area}" if self.area else self.mode
 
 
 class Reserved(Fact, frozen=True, kw_only=True, tag=True):

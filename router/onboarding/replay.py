@@ -109,7 +109,7 @@ class _Run:
         source = self._book.sources.get(lead.source_id)
         once = payout_once(source.payout.get(lead.lead_type) if source is not None else None)
         found = []
-        for standings in self._live.modes(lead.lead_type):
+        for standings in self._live.modes(lead):
             copies, _ = copies_of(sell, standings.board.mode)
             choice = choose(
                 standings,

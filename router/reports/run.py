@@ -77,10 +77,10 @@ def _near_misses(past: Past, since_ns: int) -> dict[str, Any]:
 
 def _unsold(past: Past, decided: dict[str, Decided]) -> Iterator[Unsold]:
     """Leads whose person was not forgotten, under terms that are still known, terms by terms."""
-    by_terms: dict[tuple[str, Mode], list[Decided]] = {}
+    by_terms: dict[tuple[str, Mode, str], list[Decided]] = {}
     for fact in decided.values():
-        by_terms.setdefault((fact.terms_version, fact.mode), []).append(fact)
-    for (version, mode), facts in sorted(by_terms.items()):
+        by_terms.setdefault((fact.terms_version, fact.mode, fact.area), []).append(fact)
+    for (version, mode, area), facts in sorted(by_terms.items()):
         book = past.book(version)
         if book is None:
             continue
@@ -90,7 +90,7 @@ def _unsold(past: Past, decided: dict[str, Decided]) -> Iterator[Unsold]:
             if lead is None or lead.test:
                 continue
             if lead.lead_type not in boards:
-                boards[lead.lead_type] = Board(book, lead.lead_type, mode)
+                boards[lead.lead_type] = Board(book, lead.lead_type, mode, area)
             yield Unsold(lead, fact, boards[lead.lead_type])
 
 

@@ -97,6 +97,7 @@ class ContractPlan(Struct, frozen=True, kw_only=True, gc=False):
     buyer: Buyer
     zone: tzinfo
     coverage: Coverage
+    areas: tuple[str, ...]  # in which postal areas (`Coverage.areas`)
     endpoint: EndpointPlan
     tier: TierPlan
     price: int

@@ -19,7 +19,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import Struct
 
 from router.terms.code_lists import read_entries
-from router.terms.geography import Geography, us
+from router.terms.geography import Codes, Geography, us
 from router.terms.postal import COUNTRIES, EntryError, Parsed, canonical_postal_code, parse_entry
 from router.terms.schema import CoverageTerms, Exclude, Radius
 
@@ -95,6 +95,19 @@ class Coverage(Struct, frozen=True, gc=False):
         """All prefixes left out; made anew at each call."""
         return frozenset(prefix for entry in self.excluded for prefix in entry.prefixes)
 
+    @property
+    def areas(self) -> tuple[str, ...]:
+        """The postal areas it takes codes in, each a country and the first character of its codes: `("US7", "US8")`.
+
+        The country alone where it takes in everything.
+        """
+        if self.everywhere:
+            return (self.country,)
+        initials = {
+            one for entry in self.entries for texts in (entry.codes, entry.prefixes) for one in _initials(texts)
+        }
+        return _areas(self.country, "".join(sorted(initials)))
+
     def allows(self, code: str) -> bool:
         """Whether the contract accepts this canonical code: the plain truth that every faster way is held to."""
         if _find(self.excluded, code) is not None:
@@ -108,6 +121,21 @@ class Coverage(Struct, frozen=True, gc=False):
     def exclusion_for(self, code: str) -> Entry | None:
         """The first entry of `exclude` that names the code."""
         return _alone(_find(self.excluded, code), code)
+
+
+@lru_cache(maxsize=4096)
+def _areas(country: str, initials: str) -> tuple[str, ...]:
+    """Ten thousand contracts share one tuple."""
+    return tuple([country + initial for initial in initials])
+
+
+def _initials(texts: Codes) -> Iterator[str]:
+    """The first characters of sorted texts, each once."""
+    at = 0
+    while at < len(texts):
+        initial = texts[at][0]
+        yield initial
+        at = len(texts) if texts[-1][0] == initial else bisect_left(texts, chr(ord(initial) + 1), at)
 
 
 def expand(terms: CoverageTerms, *, lists: Mapping[str, str], country: str) -> tuple[Coverage, list[CoverageProblem]]:

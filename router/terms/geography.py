@@ -12,7 +12,6 @@ import math
 import re
 import sys
 import unicodedata
-from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -92,16 +91,8 @@ class Geography:
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """Every code in use, numbered from 0."""
-        return {code: number for number, code in enumerate(self._places)}
-
-    @cached_property
-    def in_use_by_number(self) -> "array[int]":
-        """For every number of five digits 1 where it is a postal code in use, else 0."""
-        found = array("I", bytes(4 * 100_000))
-        for code in self._places:
-            found[int(code)] = 1
-        return found
+        """Every code in use, numbered from 0 in ascending order."""
+        return {code: number for number, code in enumerate(self._sorted)}
 
     @cached_property
     def in_use(self) -> frozenset[str]:
@@ -115,6 +106,8 @@ class Geography:
 
     def starting(self, prefix: str) -> Sequence[str]:
         """Every code in use that starts with these digits."""
+        if not prefix:
+            return self._sorted
         return self._sorted[bisect_left(self._sorted, prefix) : bisect_right(self._sorted, prefix + "9" * 5)]
 
     def state(self, text: str) -> Codes | None:

@@ -56,6 +56,7 @@ def contract_plan(
         buyer=buyer,
         zone=zone,
         coverage=coverage,
+        areas=coverage.areas,
         endpoint=endpoints[contract.endpoint],
         tier=next((tier for tier in tiers if tier.name == contract.tier), tiers[0]),
         price=int(contract.price),

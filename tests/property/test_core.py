@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
+from router.core import areas
 from router.core.bidding import Bids
 from router.core.calendar import local
 from router.core.decide import Choice, kin_of
@@ -32,7 +33,18 @@ from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.revive import revive, written
 from tests.examples import examples
-from tests.property.worlds import BIDS, SET, STARTS, STEPS, World, books, folded, leads
+from tests.property.worlds import (
+    BIDS,
+    SET,
+    STARTS,
+    STEPS,
+    World,
+    books,
+    coverage,
+    covering_otherwise,
+    folded,
+    leads,
+)
 
 pytestmark = pytest.mark.usefixtures("few_codes")
 
@@ -44,15 +56,15 @@ STANDING = {code for rule in ("lifecycle", "schedule", "wallet", "capacity") for
 @given(books(stateless=True), st.lists(leads(), min_size=1, max_size=4))
 def test_masks_equal_the_naive_scan(book: Book, some: list[Lead]) -> None:
     """For every lead the masks let exactly those contracts through that no static rule refuses."""
-    for standings in Live(book).modes("solar"):
-        board = standings.board
-        for lead in some:
+    live = Live(book)
+    for lead in some:
+        for board in (standings.board for standings in live.modes(lead)):
             covering = board.covering(lead)
             assert {board.plans[rank].id for rank in bits(covering)} == {
-                plan.id for plan in board.plans if covers(plan, lead)
+                plan.id for plan in book.by_type["solar"] if covers(plan, lead)
             }
             assert {board.plans[rank].id for rank in bits(board.passing(lead, covering))} == {
-                plan.id for plan in board.plans if not static_refusals(book, plan, lead, board.mode)
+                plan.id for plan in book.by_type["solar"] if not static_refusals(book, plan, lead, board.mode)
             }
 
 
@@ -72,6 +84,7 @@ def test_decisions_do_not_depend_on_load_order(book: Book, random: Any, lead: Le
 
 
 OUTCOMES: list[Outcome] = ["accepted", "rejected", "duplicate", "failed", "in_doubt"]
+WHOLE_MAX = areas.WHOLE_MAX
 
 
 class RoutingMachine(RuleBasedStateMachine):
@@ -81,9 +94,14 @@ class RoutingMachine(RuleBasedStateMachine):
     def begin(self, data: st.DataObject, start: tuple[int, tuple[str, ...]]) -> None:
         """Start with random terms and nothing sold, a while before something happens to the clocks."""
         self.start_ns, self.zones = start
+        areas.WHOLE_MAX = data.draw(st.sampled_from([WHOLE_MAX, 0]), label="contracts on one board")
         self.world = World(data.draw(self.books()), self.start_ns)
         self.number = 0
         self.edited = False
+
+    def teardown(self) -> None:
+        """Other tests have the boards that users have."""
+        areas.WHOLE_MAX = WHOLE_MAX
 
     def books(self) -> st.SearchStrategy[Book]:
         """Terms that fit the day and the zones."""
@@ -111,7 +129,7 @@ class RoutingMachine(RuleBasedStateMachine):
             self.as_explained(lead, bids)
         mode, ranking, winners = world.reference.decide(lead, lead.received_at_ns)
         choice = world.sell(lead, bids)
-        words = world.words.get(choice.board.mode, {})
+        words = world.words.get(world.decided.board, {})
         for code in choice.blocked.keys() & STANDING:
             for rank in bits(choice.blocked[code]):
                 name = choice.board.ids[rank]
@@ -132,7 +150,7 @@ class RoutingMachine(RuleBasedStateMachine):
             refused = {one.contract_id for one in slow.refusals}
             assert eligible == set(slow.ranking)
             assert not eligible & refused
-            assert eligible | refused == {plan.id for plan in board.plans}
+            assert eligible | refused == {plan.id for plan in world.book.by_type["solar"]}
             assert slow.ranking[: len(choice.ranked)] == tuple(board.plans[rank].id for rank in choice.ranked)
             assert len({board.plans[rank].buyer_id for rank in choice.winners}) == len(choice.winners)
             kin = kin_of(world.state, lead)
@@ -154,13 +172,18 @@ class RoutingMachine(RuleBasedStateMachine):
         """Every contract is refused by the codes SPEC says, in that order, or by none."""
         world, board = self.world, choice.board
         kin = kin_of(world.state, lead)
-        for plan in board.plans:
+        for plan in world.book.by_type["solar"]:
+            if plan.id not in board.rank_of:
+                wanted = world.reference.refusals(plan.buyer, plan.terms, lead, board.mode, lead.received_at_ns)
+                assert "out_of_coverage" in wanted
+                continue
             found = every_refusal(
                 world.book, plan, lead, world.state, world.moment(), mode=board.mode,
                 released_at_ns=lead.received_at_ns, kin=kin, bids=choice.bids,
             )  # fmt: skip
             codes = list(dict.fromkeys(one.code for one in found))
-            assert codes == world.reference.refusals(plan.buyer, plan.terms, lead, board.mode, lead.received_at_ns)
+            wanted = world.reference.refusals(plan.buyer, plan.terms, lead, board.mode, lead.received_at_ns)
+            assert codes == wanted, (plan.id, codes, wanted)
 
     @precondition(lambda self: self.world.flying)
     @rule(
@@ -266,11 +289,19 @@ class RoutingMachine(RuleBasedStateMachine):
             self.world.edit(book)
             self.edited = True
 
+    @rule(data=st.data(), which=st.integers(0, 100))
+    def a_coverage_is_edited(self, data: st.DataObject, which: int) -> None:
+        """One contract takes other codes; nothing else of the terms changes."""
+        world = self.world
+        plans = list(world.book.contracts.values())
+        plan = plans[which % len(plans)]
+        world.edit(covering_otherwise(world.book, plan, data.draw(coverage())))
+
     @invariant()
     def remembered_standings_are_true(self) -> None:
         """What the boards remember equals asking every contract now."""
         world = getattr(self, "world", None)
-        for standings in world.live.modes("solar") if world is not None else ():
+        for standings in world.live.all() if world is not None else ():
             board = standings.board
             blocked = standings.blocking(board.all, world.state, world.moment())
             for rank, plan in enumerate(board.plans):

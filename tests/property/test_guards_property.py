@@ -19,7 +19,7 @@ from router.core.explain import explain
 from router.core.guards import all_guards, is_probed_out, stage
 from router.core.masks import bits
 from router.core.rules.standing import clock_of, standing
-from router.model.facts import Attempted, Decided, Ended, GuardProbing, GuardTripped, Received, Reserved, Settled
+from router.model.facts import Attempted, Ended, GuardProbing, GuardTripped, Received, Reserved, Settled
 from router.model.times import NS_HOUR, NS_MINUTE, NS_S
 from router.terms.book import Book, GuardPlan
 from tests import factory
@@ -109,7 +109,9 @@ class GuardsMachine(RuleBasedStateMachine):
                         counted = contract_id in choice.throttled
                         assert choice.details[contract_id] == told if counted else "probes sent" in told[1]
         choice = max(choices, key=lambda one: one.expected(world.state))
-        fact: Decided = decided_fact(choice, world.live.standings["solar", choice.board.mode], lead)
+        standings = world.live.standings(lead, choice.board.mode)
+        assert standings is not None
+        fact = decided_fact(choice, standings, lead)
         before = self.turns()
         world.note(fact)
         counted = {(id_, key): turns for (id_, key), turns in self.turns().items() if id_ in fact.throttled}
@@ -138,8 +140,9 @@ class GuardsMachine(RuleBasedStateMachine):
     def a_run_of_outcomes(self, which: int, count: int, good: bool) -> None:
         """Deliveries to one contract that all end well, or badly in every respect; each only if rules let it leave."""
         world = self.world
-        standings = world.live.modes("solar")[0]
-        rank = which % standings.board.size
+        plan = world.book.by_type["solar"][which % len(world.book.by_type["solar"])]
+        standings = world.live.holding(plan)[0]
+        rank = standings.board.rank_of[plan.id]
         for _ in range(count):
             world.wait(NS_S)
             if standings.blocking(1 << rank, world.state, world.moment()):
@@ -187,7 +190,7 @@ class GuardsMachine(RuleBasedStateMachine):
         """The first in the ranking who may still have the lead gets it, or the lead ends."""
         world = self.world
         lead = world.state.open[lead_id]
-        standings = world.live.standings.get(("solar", lead.mode))
+        standings = world.live.standings(lead.lead, lead.mode)
         for place, name in enumerate(named(standings.board, lead.ranking) if standings is not None else ()):
             plan = world.book.contracts.get(name)
             if standings is None or plan is None or plan.buyer_id in lead.buyers:
@@ -236,7 +239,7 @@ class GuardsMachine(RuleBasedStateMachine):
     def remembered_standings_are_true(self) -> None:
         """What the boards remember equals asking every contract now."""
         world = getattr(self, "world", None)
-        for standings in world.live.modes("solar") if world is not None else ():
+        for standings in world.live.all() if world is not None else ():
             board = standings.board
             blocked = standings.blocking(board.all, world.state, world.moment())
             for rank, plan in enumerate(board.plans):

@@ -5,6 +5,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec import convert
+from msgspec.structs import replace
 
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import Calendar
@@ -23,7 +25,6 @@ from router.model.facts import (
     Asked,
     Attempted,
     Bidden,
-    Decided,
     Deposited,
     Ended,
     Entry,
@@ -39,7 +40,9 @@ from router.model.facts import (
 )
 from router.model.lead import Consent, Lead
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S, parse_instant
-from router.terms.book import Book
+from router.terms.book import Book, ContractPlan
+from router.terms.compile import TermsError, compile_book
+from router.terms.schema import CoverageTerms
 from router.terms.steps import at_once
 from tests import factory
 from tests.property.dice import Dice
@@ -113,6 +116,17 @@ def area(dice: Dice) -> dict[str, Any]:
         if not entries or any(names(entry, code) for code in kept for entry in entries):
             tree["exclude"] = {"postal_codes": without}
     return tree
+
+
+def covering_otherwise(book: Book, plan: ContractPlan, tree: dict[str, Any]) -> Book:
+    """The same terms with another coverage for one contract; as they are, where it would cover nothing."""
+    terms = replace(plan.terms, coverage=convert(tree, CoverageTerms))
+    contracts = tuple(terms if one.id == plan.id else one for one in plan.buyer.contracts)
+    buyers = {**book.terms.buyers, plan.buyer_id: replace(plan.buyer, contracts=contracts)}
+    try:
+        return compile_book(replace(book.terms, buyers=buyers), book)
+    except TermsError:
+        return book
 
 
 def caps(dice: Dice) -> list[dict[str, Any]]:
@@ -275,7 +289,7 @@ class World:
         self.reference = Reference(book.terms)
         self.entries: list[Any] = []
         self.found: dict[str, Any] = {}  # what refused each contract that the last decision blocked
-        self.words: dict[str, dict[str, Words]] = {}  # by mode: what decisions said of contracts last
+        self.words: dict[str, dict[str, Words]] = {}  # by board: what decisions said of contracts last
         self.now_ns = start_ns
         self.steady_ns = start_ns
         self.offset_ns = 0
@@ -340,7 +354,7 @@ class World:
                 payout=payout_once(self.book.sources[lead.source_id].payout.get("solar")),
                 bids=stand_ins(standings.board) if lead.test else bids,
             )
-            for standings in self.live.modes("solar")
+            for standings in self.live.modes(lead)
         ]
 
     def take_bids(self, lead: Lead, bids: dict[str, int | None]) -> Bids:
@@ -364,11 +378,12 @@ class World:
         if lead.lead_id not in self.state.open:
             self.take(lead)
         choice = max(self.ask(lead, bids), key=lambda one: one.expected(self.state))
-        standings = self.live.standings["solar", choice.board.mode]
+        standings = self.live.standings(lead, choice.board.mode)
+        assert standings is not None
         self.found = {choice.board.ids[rank]: standings.finding(rank) for rank in bits(sum(choice.blocked.values()))}
-        decided: Decided = decided_fact(choice, standings, lead)
+        decided = self.decided = decided_fact(choice, standings, lead)
         self.note(decided)
-        self.words.setdefault(choice.board.mode, {}).update(decided.said)
+        self.words.setdefault(decided.board, {}).update(decided.said)
         ranking = self.rankings[lead.lead_id] = named(choice.board, decided.ranking)
         if not lead.test:
             winners = [choice.board.ids[rank] for rank in choice.winners]
@@ -492,7 +507,7 @@ class World:
 
     def _offer(self, lead: OpenLead, copies: int) -> int:
         """Reserve for the next in rank, each judged again; how many could be."""
-        standings = self.live.standings.get(("solar", lead.mode))
+        standings = self.live.standings(lead.lead, lead.mode)
         offered, released_ns = 0, clock_of(self.moment(), lead.released_steady_ns)
         bids = taken_in(lead) if standings is None or not lead.lead.test else stand_ins(standings.board)
         self.reference.stand_ins = lead.lead.test
