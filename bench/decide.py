@@ -62,6 +62,12 @@ class Ours:
         self._calendar = Calendar()
         self._count = 0
         self._sold: Reserved | None = None
+        self._ask_ahead()
+
+    def _ask_ahead(self) -> None:
+        """As the daemon does while no lead comes (`daemon.upkeep`)."""
+        while self.live.ask_ahead(self.state, Moment(NOON, NOON, self._calendar)):
+            pass
 
     def receive(self, lead: Lead) -> None:
         """Untimed: the delivery before this one is accepted, and intake takes the next lead."""
@@ -111,6 +117,7 @@ class Ours:
             for _ in range(min(cap.limit or 0 for cap in plan.caps)):
                 usage.add(NOON - 1, plan.price)
         self.live.forget()
+        self._ask_ahead()
 
 
 def timed(decide: Callable[[Lead], T], leads: list[bytes], before: Callable[[Lead], Any]) -> tuple[list[int], list[T]]:

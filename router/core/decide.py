@@ -325,7 +325,7 @@ def decided_fact(
         terms_version=board.book.version,
         blocked={code: mask.to_bytes(width, "big") for code, mask in blocked.items()} if blocked else {},
         details=choice.details,
-        said=standings.say() if standings.unsaid else {},
+        said=standings.say(blocked.values()) if blocked and standings.unsaid else {},
         ranking=ranking,
         mode=board.mode,
         area=board.area,

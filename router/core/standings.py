@@ -6,7 +6,11 @@ only the contracts a lead actually reaches are asked again. Nothing here is stat
 asked anew (`forget`), which is what a clock that steps back does.
 """
 
+from collections.abc import Iterable
+from functools import reduce
 from heapq import heappop, heappush
+from itertools import islice
+from operator import or_
 from typing import Final
 
 from router.core.calendar import FOREVER
@@ -26,14 +30,14 @@ class Standings:
         self.by_code: dict[str, int] = {}
         self._unknown = board.all
         self._findings: dict[int, Finding] = {}
-        self._rules: dict[int, tuple[StandingRule, ...]] = {}
+        self._rules: list[tuple[StandingRule, ...] | None] = [None] * board.size
         self._due: dict[int, int] = {}
         self._times: list[int] = []
         self._next_ns = FOREVER  # the earliest of `_times`
         self._last_ns = 0
         self._throttled: tuple[tuple[str, ...], int] = ((), 0)
-        #: Answers that no recorded decision has put in words yet, and by rank the words that stand in the history.
-        self.unsaid: dict[int, Finding] = {}
+        #: Who is refused in words that no recorded decision has, and by rank the words that stand in the history.
+        self.unsaid = 0
         self._said: dict[int, tuple[str, str, str]] = {}
 
     def throttled(self, state: State) -> int:
@@ -73,20 +77,31 @@ class Standings:
             self._unknown |= self._due.pop(heappop(times))
         self._next_ns = times[0] if times else FOREVER
 
-    def say(self) -> dict[str, tuple[str, str, str]]:
-        """What changed since this was last asked, in words: (code, expected, actual) by contract id."""
-        found = {rank: (one.code, one.expected, one.actual) for rank, one in self.unsaid.items()}
-        self.unsaid.clear()
-        self._said.update(found)
-        ids = self.board.ids
-        return {ids[rank]: words for rank, words in found.items()}
+    def say(self, refused: Iterable[int]) -> dict[str, tuple[str, str, str]]:
+        """Of those that a decision refuses the words that are new: (code, expected, actual) by contract id."""
+        unsaid = reduce(or_, refused) & self.unsaid
+        self.unsaid ^= unsaid
+        words: dict[str, tuple[str, str, str]] = {}
+        for rank in bits(unsaid):
+            words[self.board.ids[rank]] = self._said[rank] = self._findings[rank][:3]
+        return words
 
     def finding(self, rank: int) -> Finding | None:
         """What refused a contract, as last asked."""
         return self._findings.get(rank)
 
+    def ask_ahead(self, most: int, state: State, moment: Moment) -> bool:
+        """Ask so many of those that a lead would have to ask; whether there were any."""
+        unknown = self._unknown
+        for rank in islice(bits(unknown), most):
+            unknown ^= 1 << rank
+        unknown ^= self._unknown
+        self.blocking(unknown, state, moment)
+        return unknown != 0
+
     def _ask(self, unknown: int, state: State, moment: Moment) -> None:
         self._unknown ^= unknown
+        self.unsaid ^= self.unsaid & unknown
         known = unknown & self.blocked
         if known:
             for rank in bits(known):
@@ -104,15 +119,13 @@ class Standings:
             self.blocked |= bit
             self.by_code[found.code] = self.by_code.get(found.code, 0) | bit
             self._findings[rank] = found
-            if self._said.get(rank) == found[:3]:
-                self.unsaid.pop(rank, None)
-            else:
-                self.unsaid[rank] = found
+            if self._said.get(rank) != found[:3]:
+                self.unsaid |= bit
             self._wake(min(found.until_ns, until_ns), bit)
 
     def _first(self, rank: int, state: State, moment: Moment) -> Finding | None:
         plan, price = self.board.plans[rank], self.board.prices[rank]
-        rules = self._rules.get(rank)
+        rules = self._rules[rank]
         if rules is None:
             rules = self._rules[rank] = rules_for(plan)
         for rule in rules:

@@ -30,7 +30,7 @@ from router.core.state import Held
 from router.daemon.serving import Serving
 from router.daemon.sockets import AddressError, Bound, listen
 from router.daemon.systemd import Notifier, Passed, forget_passed_sockets, passed_sockets
-from router.daemon.upkeep import feed_watchdog, keep_house, keep_snapshots
+from router.daemon.upkeep import ask_ahead, feed_watchdog, keep_house, keep_snapshots
 from router.engine import Engine, LeadView
 from router.engine.asking import PINGS
 from router.engine.controls import Controls
@@ -210,6 +210,7 @@ class Daemon:
         for upkeep in (
             keep_snapshots(self._engine, self._state_dir),
             keep_house(self._engine),
+            ask_ahead(self._engine, self._clock),
             feed_watchdog(self._engine, self._clock, self._notifier),
             self._watch.run(),
             self._webhook.run(),

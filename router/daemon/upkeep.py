@@ -1,4 +1,4 @@
-"""What goes on by itself while the daemon runs: snapshots, retention, and the watchdog's food."""
+"""What goes on by itself while the daemon runs: snapshots, retention, questions ahead, and the watchdog's food."""
 
 import asyncio
 import logging
@@ -15,12 +15,14 @@ from router.core.live import identity_of
 from router.core.state import Identity
 from router.daemon.systemd import Notifier
 from router.engine import Engine
+from router.engine.slices import Slices
 from router.ledger.protocol import LedgerError
 from router.ledger.sqlite import SqliteLedger
 from router.model.times import NS_DAY, NS_S
 
 _log: Final = logging.getLogger(__name__)
 _HOUSEKEEPING_S: Final = 3600.0
+_ASK_AHEAD_S: Final = 0.2
 _FOLD_WITHIN_S: Final = 1800.0
 _FOLD_HINT: Final = "the next start reads more facts; run `lead-router ledger verify`, and look at disk and memory"
 #: A commit that has run this long, or a delivery this much longer than its own limits, does not move any more.
@@ -77,6 +79,18 @@ async def keep_house(engine: Engine) -> None:
         except LedgerError as error:
             _log.warning("not_forgotten", extra={"error": type(error).__name__, "hint": error.hint})
         await asyncio.sleep(_HOUSEKEEPING_S)
+
+
+async def ask_ahead(engine: Engine, clock: Clock) -> None:
+    """After a start, other terms or an hour that turned over ask every contract what stands against it.
+
+    Else the first lead that reaches it would have to wait for that. Runs until cancelled.
+    """
+    while True:
+        slices, live = Slices(clock), engine.live
+        while engine.live is live and live.ask_ahead(engine.state, engine.moment()):
+            await slices.rest()
+        await asyncio.sleep(_ASK_AHEAD_S)
 
 
 async def feed_watchdog(engine: Engine, clock: Clock, notifier: Notifier) -> None:

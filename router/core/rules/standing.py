@@ -68,7 +68,12 @@ def rules_for(plan: ContractPlan) -> tuple[StandingRule, ...]:
         (rate_rule, plan.rate is not None),
         (concurrency_rule, True),
     )
-    return tuple(rule for rule, speaks in named if speaks)
+    rules = tuple([rule for rule, speaks in named if speaks])
+    return _SHARED.setdefault(rules, rules)
+
+
+#: There are few combinations, and contracts by the ten thousand.
+_SHARED: Final[dict[tuple[StandingRule, ...], tuple[StandingRule, ...]]] = {}
 
 
 def is_restless(plan: ContractPlan) -> bool:
@@ -312,7 +317,7 @@ def open_until(plan: ContractPlan, state: State, moment: Moment) -> int:
     the wall clock stepped back it comes to what was sold before in its future.
     """
     until_ns = moment.calendar.opening(plan.hours, moment.at_ns, plan.zone).until_ns
-    if (ends := ends_ns(state.overrides, plan, moment.at_ns)) is not None:
+    if state.overrides and (ends := ends_ns(state.overrides, plan, moment.at_ns)) is not None:
         until_ns = min(until_ns, ends)
     if plan.terms.pacing == "even":
         until_ns = min(until_ns, moment.calendar.window("day", moment.at_ns, plan.zone).end_ns)
