@@ -99,10 +99,6 @@ class RoutingMachine(RuleBasedStateMachine):
         self.number = 0
         self.edited = False
 
-    def teardown(self) -> None:
-        """Other tests have the boards that users have."""
-        areas.WHOLE_MAX = WHOLE_MAX
-
     def books(self) -> st.SearchStrategy[Book]:
         """Terms that fit the day and the zones."""
         return books(today=local(self.start_ns, ZoneInfo(self.zones[0])).date(), zones=self.zones)
@@ -342,7 +338,8 @@ class RoutingMachine(RuleBasedStateMachine):
             world.follow()
 
     def teardown(self) -> None:
-        """Folding all facts from nothing comes to the same."""
+        """Folding all facts from nothing comes to the same; and other tests have the boards that users have."""
+        areas.WHOLE_MAX = WHOLE_MAX
         world = getattr(self, "world", None)
         if world is not None:
             assert folded(world.state.identity, world.entries).dump() == world.state.dump()
