@@ -76,16 +76,19 @@ class CoverIndex:
         mask = self._others.get(code)
         return self._whom(code, 0, 0) if mask is None else mask
 
-    def edited(self, rank: int, old: Coverage, new: Coverage) -> "CoverIndex":
-        """The same index with another coverage for one contract; what did not change is shared."""
+    def edited(self, rank: int, old: Coverage, new: Coverage) -> Steps["CoverIndex"]:
+        """In steps, the same index with another coverage for one contract; what did not change is shared."""
         index, bit = copy(self), 1 << rank
         index.everywhere ^= bit if old.everywhere != new.everywhere else 0
         index._taken_in = self._taken_in.edited(bit, old.entries, new.entries)
         index._left_out = self._left_out.edited(bit, old.excluded, new.excluded)
         before, after = self._held(old), self._held(new)
         index._masks = self._masks[:]
-        for code in before ^ after:
-            index._masks[self._numbers[code] - self._first] ^= bit
+        masks, first, numbers = index._masks, self._first, self._numbers
+        for count, code in enumerate(before ^ after):
+            masks[numbers[code] - first] ^= bit
+            if not count % _NAMED:
+                yield
         index._others = dict(self._others)
         wide = self._wide != index._wide
         for code in {*self._not_in_use(old), *self._not_in_use(new), *(self._others if wide else ())}:

@@ -252,31 +252,30 @@ class Board:
         yield from board._build(book, lead_type, mode, area, plans)
         return board
 
-    def under(self, book: Book, plans: Sequence[ContractPlan]) -> "Board | None":
+    def under(self, book: Book, plans: Sequence[ContractPlan]) -> Steps["Board | None"]:
         """The same board under other terms, with the coverage of a few contracts edited; None where more changed.
 
-        `plans` are its members in that Book. What did not change is shared with this board, which stays as it is.
+        In steps. `plans` are its members in that Book. What did not change is shared with this board, which stays as it is.
         """
-        ranks = [self.rank_of.get(plan.id, -1) for plan in plans]
-        if len(plans) != self.size or -1 in ranks:
+        board = copy(self)
+        board.book, board.members, board._sources = book, plans, {}
+        if plans is self.members:
+            return board
+        if len(plans) != self.size:
             return None
-        others = [(rank, plan) for rank, plan in zip(ranks, plans, strict=True) if self.plans[rank] is not plan]
-        if not all(_alike_but_for_coverage(self.plans[rank], plan) for rank, plan in others):
+        others = [pair for pair in zip(self.members, plans, strict=True) if pair[0] is not pair[1]]
+        if not all(_alike_but_for_coverage(old, new) for old, new in others):
             return None
-        edited = [(rank, plan) for rank, plan in others if self.plans[rank].coverage != plan.coverage]
+        edited = [(old, new) for old, new in others if old.coverage != new.coverage]
         if len(edited) > _EDITED_MAX:
             return None
-        board = copy(self)
-        board.book, board._sources = book, {}
-        if others:
-            own = [*self.plans]
-            for rank, plan in others:
-                own[rank] = plan
-            board.plans = tuple(own)
-        board._covers = dict(self._covers)
-        for rank, plan in edited:
-            country = plan.coverage.country
-            board._covers[country] = board._covers[country].edited(rank, self.plans[rank].coverage, plan.coverage)
+        own = [*self.plans]
+        for _, new in others:
+            own[self.rank_of[new.id]] = new
+        board.plans, board._covers = tuple(own), dict(self._covers)
+        for old, new in edited:
+            country, rank = old.coverage.country, self.rank_of[old.id]
+            board._covers[country] = yield from board._covers[country].edited(rank, old.coverage, new.coverage)
         return board
 
     def _build(self, book: Book, lead_type: str, mode: Mode, area: str, plans: Sequence[ContractPlan]) -> Steps[None]:
@@ -284,6 +283,7 @@ class Board:
         self.lead_type = lead_type
         self.mode: Mode = mode
         self.area = area
+        self.members: Sequence[ContractPlan] = plans
         self.plans = plans = yield from by_rank(plans, mode)
         self.ids = tuple(plan.id for plan in plans)
         self.size = len(plans)

@@ -77,7 +77,7 @@ class Live:
             standings: list[Standings] = []
             for place, mode in enumerate(MODES[book.lead_types[kind].sell.mode]):
                 old = None if before is None or area not in before else before[area][place].board
-                board = old.under(book, here) if old is not None else None
+                board = (yield from old.under(book, here)) if old is not None else None
                 if board is None:
                     board = yield from Board.building(book, kind, mode, area, here)
                 standings.append(Standings(board))

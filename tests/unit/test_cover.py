@@ -52,7 +52,7 @@ def test_an_edited_coverage_is_as_if_made_anew(area: str, old: int, new: int, mo
     monkeypatch.setattr(areas, "WHOLE_MAX", 0)
     before, after = covered(COVERAGES[old], *COVERAGES[:7]), covered(COVERAGES[new], *COVERAGES[:7])
     board = Board(before, "solar", "exclusive", area)
-    edited = board.under(after, members(after, "solar", area))
+    edited = at_once(board.under(after, members(after, "solar", area)))
     assert edited is not None
     codes = [code for code in CODES if not area or code[:1] == "7"]
     assert_true(edited, codes, after)
