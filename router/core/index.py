@@ -255,7 +255,7 @@ class Board:
     def under(self, book: Book, plans: Sequence[ContractPlan]) -> Steps["Board | None"]:
         """The same board under other terms, with the coverage of a few contracts edited; None where more changed.
 
-        In steps. `plans` are its members in that Book. What did not change is shared with this board, which stays as it is.
+        In steps. `plans` are its members in that Book. What did not change is shared with this board, which stays.
         """
         board = copy(self)
         board.book, board.members, board._sources = book, plans, {}

@@ -64,7 +64,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 14
+FOLD_VERSION: Final = 15
 
 
 class Identity(Struct, frozen=True):

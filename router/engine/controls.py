@@ -223,7 +223,7 @@ class Controls:
         changed = book.version != engine.book.version
         live = await slices.run(Live.building(book, engine.live))
         gone: list[object] = [*candidate.read.values(), *candidate.terms.buyers.values()]
-        gone += [*engine.book.parts.values(), *engine.live.standings.values()]
+        gone += [*engine.book.parts.values(), *engine.live.all()]
         secrets, problems = candidate.secrets, candidate.problems
         del candidate
         await engine.adopt(book, live, secrets, by=by)
