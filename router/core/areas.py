@@ -27,13 +27,19 @@ def areas_of(lead: Lead) -> tuple[str, str]:
     return (lead.country + code[:1] if isinstance(code, str) else lead.country), lead.country
 
 
-def by_area(plans: Sequence[ContractPlan]) -> Steps[dict[str, Sequence[ContractPlan]]]:
-    """The contracts of a lead type that each of its boards holds, in the order given.
+def on_boards(plans: Sequence[ContractPlan]) -> Steps[dict[str, Sequence[ContractPlan]]]:
+    """The contracts of a lead type that each of its boards holds, in the order given, by area.
 
-    Those for a whole country are in each area of it. Of leads that lie in no area nobody covers any.
+    One board for all of them, or one for each area and an empty one for leads that lie in none.
     """
     if len(plans) <= WHOLE_MAX:
         return {WHOLE: plans}
+    found = yield from by_area(plans)
+    return {**found, WHOLE: ()}
+
+
+def by_area(plans: Sequence[ContractPlan]) -> Steps[dict[str, list[ContractPlan]]]:
+    """The contracts that take codes of an area, by area; those for a whole country are in each area of it."""
     found: dict[str, list[ContractPlan]] = {}
     for area in {area for areas in {plan.areas for plan in plans} for area in areas}:
         found[area] = []
@@ -45,4 +51,4 @@ def by_area(plans: Sequence[ContractPlan]) -> Steps[dict[str, Sequence[ContractP
                 here.append(plan)
 
     yield from each(plans, take)
-    return {**found, WHOLE: ()}
+    return found

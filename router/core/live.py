@@ -5,7 +5,7 @@ Thrown away and made anew whenever terms change, but for the boards that nothing
 
 from typing import Final, NamedTuple
 
-from router.core.areas import WHOLE, areas_of, by_area
+from router.core.areas import WHOLE, areas_of, on_boards
 from router.core.decide import MODES
 from router.core.index import Board
 from router.core.rules.standing import Moment, is_restless
@@ -73,7 +73,7 @@ class Live:
     ) -> Steps[dict[str, tuple[Standings, ...]]]:
         book = self.book
         found: dict[str, tuple[Standings, ...]] = {}
-        for area, here in (yield from by_area(book.by_type[kind])).items():
+        for area, here in (yield from on_boards(book.by_type[kind])).items():
             standings: list[Standings] = []
             for place, mode in enumerate(MODES[book.lead_types[kind].sell.mode]):
                 old = None if before is None or area not in before else before[area][place].board

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from router.core import areas
 from router.engine import Refused
 from router.engine.controls import Controls
 from router.engine.proof import Proof
@@ -360,24 +361,35 @@ def test_an_operator_resolves_a_doubt_once() -> None:
     assert world.buyers.asked() == ["first", "second"]
 
 
-def test_a_ranking_is_walked_after_a_restart_under_other_terms() -> None:
-    """The next in rank is the next in the order of then, although the process knows only the terms of now."""
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize("boards", [("one", "one"), ("one", "by area"), ("by area", "one"), ("by area", "by area")])
+def test_a_ranking_is_walked_after_a_restart(
+    edited: bool, boards: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next in rank is the next in the order of then, by other terms or on other boards than those of now."""
     contracts = {name: factory.contract(name, price=price) for name, price in (("first", "30.00"), ("second", "20.00"))}
     other = factory.buyer("third", factory.contract("third", price="10.00"))
-    before = factory.book(*(factory.buyer(name, tree) for name, tree in contracts.items()), other)
+    elsewhere = factory.buyer("away", factory.contract("away", price="25.00", coverage={"postal_codes": ["10001"]}))
+    before = factory.book(*(factory.buyer(name, tree) for name, tree in contracts.items()), other, elsewhere)
     contracts["second"]["price"] = "5.00"
-    after = factory.book(*(factory.buyer(name, tree) for name, tree in contracts.items()), other)
+    after = factory.book(*(factory.buyer(name, tree) for name, tree in contracts.items()), other, elsewhere)
     world = RouterWorld(before, by_buyer(first=HANG, second=ACCEPTED, third=ACCEPTED))
+    whole_max = {"one": areas.WHOLE_MAX, "by area": 0}
 
-    async def story(w: RouterWorld) -> None:
+    async def story(w: RouterWorld) -> Any:
         assert (await w.sell(factory.lead())).status == "in_doubt"
-        w.book = after
+        w.book = after if edited else before
+        monkeypatch.setattr(areas, "WHOLE_MAX", whole_max[boards[1]])
         await w.restart()
         await w.engine.resolve(facts(w, Reserved)[0].delivery_id, "rejected", by="operator:alice")
         assert (await w.engine.settled("lead-1", 60)).status == "sold"
+        return await Proof(w.engine).trace("lead-1")
 
-    world.play(story)
+    monkeypatch.setattr(areas, "WHOLE_MAX", whole_max[boards[0]])
+    trace = world.play(story)
     assert world.buyers.asked() == ["first", "second"]
+    assert trace["decisions"][0]["ranking"] == ["first", "second", "third"]
+    assert trace["decisions"][0]["others"] == {"out_of_coverage": 1}
 
 
 def test_a_doubt_resolves_itself_where_the_endpoint_says_so() -> None:
