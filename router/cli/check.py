@@ -17,7 +17,7 @@ from router.ledger.protocol import LedgerError
 from router.terms.check import check
 from router.terms.checks.certified import judge_certified
 from router.terms.load import load
-from router.terms.problems import Problem, errors
+from router.terms.problems import Problem, abridged, errors
 from router.terms.schema import Terms
 from router.terms.secrets import Secrets
 from router.transport.credentials import unusable
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"ok": not wrong, "problems": [_plain(one) for one in problems]})
     else:
-        for one in problems:
+        for one in abridged(problems):
             print(f"{one.severity + ':':<9}{one.line()}")
         print(_summary(problems))
     return NO if wrong else DONE

@@ -10,7 +10,7 @@ from msgspec import structs
 from router.terms.candidate import Candidate
 from router.terms.check import check, check_buyer
 from router.terms.load import load, with_buyer
-from router.terms.problems import Problem
+from router.terms.problems import Problem, abridged
 from router.terms.schema import RouterTerms, Terms
 from router.terms.secrets import Secrets
 from router.transport.credentials import unusable
@@ -22,11 +22,11 @@ def read_candidate(config_dir: Path, state_dir: Path) -> Candidate:
     """The terms as they stand on disk now, judged; with the secrets they refer to."""
     terms, problems = load(config_dir, state_dir if state_dir.is_dir() else None)
     if terms is None:
-        return Candidate(terms=None, problems=tuple(problems), secrets={})
+        return Candidate(terms=None, problems=tuple(abridged(problems)), secrets={})
     secrets = _secrets(config_dir)
     values = secrets.values(terms)
     found: list[Problem] = [*problems, *check(terms), *secrets.missing(terms, strict=True), *unusable(terms, values)]
-    return Candidate(terms=terms, problems=tuple(found), secrets=values)
+    return Candidate(terms=terms, problems=tuple(abridged(found)), secrets=values)
 
 
 def _secrets(config_dir: Path) -> Secrets:
@@ -50,13 +50,13 @@ class BuyerRecords:
         """These terms with that buyer in place, judged; with the secrets the buyer refers to."""
         changed, problems = with_buyer(terms, tree, self._config_dir)
         if changed is None:
-            return Candidate(terms=None, problems=tuple(problems), secrets={})
+            return Candidate(terms=None, problems=tuple(abridged(problems)), secrets={})
         buyer = next(buyer for id_, buyer in changed.buyers.items() if terms.buyers.get(id_) is not buyer)
         alone = structs.replace(changed, buyers={buyer.id: buyer}, sources={}, router=RouterTerms())
         secrets = _secrets(self._config_dir)
         values = secrets.values(alone)
         own = (*check_buyer(changed, buyer.id), *secrets.missing(alone, strict=True), *unusable(alone, values))
-        return Candidate(terms=changed, problems=(*problems, *own), secrets=values)
+        return Candidate(terms=changed, problems=tuple(abridged((*problems, *own))), secrets=values)
 
     def keep(self, buyer_id: str, record: bytes | None) -> bytes | None:
         """Put a record in place of the one there (none: take it away), durably; what stood there. Raises OSError."""

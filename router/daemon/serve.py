@@ -35,6 +35,7 @@ from router.engine import Engine, LeadView
 from router.engine.asking import PINGS
 from router.engine.controls import Controls
 from router.engine.proof import Proof
+from router.engine.slices import Slices
 from router.engine.watch import Watch
 from router.engine.webhook import Webhook
 from router.ledger.protocol import LedgerError
@@ -91,7 +92,8 @@ def serve(
     if not candidate.good:
         _print_problems(candidate.problems)
         return CONFIG
-    _log_problems(candidate.problems)
+    for problem in candidate.problems:
+        _log_problem(problem)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_live(config_dir, state_dir, candidate, accept_loss=accept_loss, ready=ready))
@@ -280,7 +282,8 @@ class Daemon:
             _log.error("reload_refused", extra={"error": type(error).__name__, "hint": error.hint})
             self._notifier.ready("taking leads; the last reload was refused, see the log")
             return
-        _log_problems(result.problems)
+        async for problem in Slices(self._clock).each(result.problems):
+            _log_problem(problem)
         good = not any(problem.severity == "error" for problem in result.problems)
         event = "reloaded" if good else "reload_refused"
         _log.log(
@@ -439,22 +442,20 @@ def _print(message: str, mend: str) -> None:
 
 def _print_problems(problems: Sequence[Problem]) -> None:
     """All that is wrong, for whoever started the daemon."""
-    for problem in sorted(problems):
+    for problem in sorted(problems, key=lambda one: one.file):
         sys.stderr.write(f"{problem.severity + ':':<9}{problem.line()}\n")
-    wrong = sum(problem.severity == "error" for problem in problems)
-    sys.stderr.write(f"lead-router: {wrong} error{'' if wrong == 1 else 's'}: not started\n")
+    sys.stderr.write("lead-router: not started: the configuration has errors\n")
 
 
-def _log_problems(problems: Sequence[Problem]) -> None:
-    for problem in problems:
-        _log.log(
-            logging.ERROR if problem.severity == "error" else logging.WARNING,
-            "configuration",
-            extra={
-                "file": problem.file,
-                "key": problem.key,
-                "words": problem.message,
-                "mend": problem.mend,
-                "severity": problem.severity,
-            },
-        )
+def _log_problem(problem: Problem) -> None:
+    _log.log(
+        logging.ERROR if problem.severity == "error" else logging.WARNING,
+        "configuration",
+        extra={
+            "file": problem.file,
+            "key": problem.key,
+            "words": problem.message,
+            "mend": problem.mend,
+            "severity": problem.severity,
+        },
+    )

@@ -25,6 +25,7 @@ from router.terms.schema import Payout
 S = TypeVar("S", bound=Struct)
 
 _DEPTH_MAX: Final = 32
+_OUTER_KEYS: Final = 4  # of a path that is too long to be told
 _INTEGER_MAX: Final = 2**53 - 1
 _SHOWN_MAX: Final = 40
 _INTERNED_MAX: Final = 32  # ids, names and postal codes stand in many places: each is kept once
@@ -95,8 +96,9 @@ def decode(tree: object, kind: type[S], file: str) -> tuple[S | None, list[Probl
 def decode_known(tree: object, kind: type[S], file: str) -> tuple[S | None, list[Problem]]:
     """As `decode`, and the struct all the same where only keys are wrong that mean nothing: the rest can be judged."""
     findings = Findings(file)
-    if _deeper_than(tree, _DEPTH_MAX):
-        findings.add(None, f"nested deeper than {_DEPTH_MAX} levels", "No term needs that; write it flatter")
+    deep = _too_deep(tree, _DEPTH_MAX)
+    if deep is not None:
+        findings.add(deep, f"nested deeper than {_DEPTH_MAX} levels", "No term needs that; write it flatter")
         return None, findings.problems
     value = _reader(kind)(tree, None, findings)
     return (None if findings.serious else value), findings.problems
@@ -121,18 +123,24 @@ def suggestion(word: str, known: Iterable[str]) -> str | None:
     return words[close[0]] if close else None
 
 
-def _deeper_than(tree: object, depth: int) -> bool:
-    level: list[object] = [tree]
+def _too_deep(tree: object, depth: int) -> Where:
+    """Where a tree goes deeper than so many levels, as its outermost few keys; None where it does not."""
+    level: list[tuple[Where, Any]] = [(None, tree)] if isinstance(tree, dict | list) else []
     for _ in range(depth):
         level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
+            ((where, key), child)
+            for where, node in level
+            for key, child in (node.items() if isinstance(node, dict) else enumerate(node))
+            if isinstance(child, dict | list)
         ]
         if not level:
-            return False
-    return any(isinstance(node, dict | list) for node in level)
+            return None
+    path: list[Where] = []
+    where = level[0][0]
+    while where is not None:
+        path.append(where)
+        where = where[0]
+    return path[-_OUTER_KEYS]
 
 
 # -- readers, one a type -------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """One finding about the configuration: where it is, what is wrong and why that matters, and the mend."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 Severity = Literal["error", "warning"]
+#: So many errors of one file are told to people, and so many warnings.
+SHOWN_MAX: Final = 100
 
 
 class Problem(Struct, frozen=True, order=True):
@@ -26,6 +28,20 @@ class Problem(Struct, frozen=True, order=True):
         """`buyers/x.toml: contracts[0].price: what is wrong. The mend`, for a terminal or a log."""
         place = "".join(f"{part}: " for part in (self.file, self.key) if part)
         return f"{place}{self.message}. {self.mend}" if self.mend else f"{place}{self.message}"
+
+
+def abridged(problems: Iterable[Problem]) -> list[Problem]:
+    """The first so many errors and warnings of each file in their order, the last of them followed by how many more."""
+    of_files: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        of_files.setdefault((problem.file, problem.severity), []).append(problem)
+    found: list[Problem] = []
+    for (file, severity), own in of_files.items():
+        found += own[:SHOWN_MAX]
+        if len(own) > SHOWN_MAX:
+            more = f"{len(own) - SHOWN_MAX} {severity}s more in this file"
+            found.append(Problem(file, "", more, "Mend the first ones; check says what is left then", own[0].severity))
+    return found
 
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:

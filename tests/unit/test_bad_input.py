@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from router.cli import main
+from router.configuration.disk import read_candidate
 from router.terms.check import check
 from router.terms.compile import compile_book
 from router.terms.load import load
-from router.terms.problems import errors
+from router.terms.problems import SHOWN_MAX, errors
 from tests import factory
 from tests.config_cases import findings, lay_out
 from tests.property.worlds import World
@@ -188,3 +190,25 @@ def test_thousands_of_contracts_that_overlap_are_judged_in_seconds(tmp_path: Pat
     found = check(replace(terms, buyers={"roofer": replace(buyer, contracts=many)}))
     assert time.process_time() - began < 30
     assert len([problem for problem in found if "overlaps with" in problem.message]) == 20
+
+
+def test_of_a_hundred_thousand_slips_the_first_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line each for the first hundred errors of the file, and how many more there are; the count is of all of them.
+
+    As JSON all are there; the daemon is told as much as an operator reads.
+    """
+    config, state = lay_out({}, tmp_path), tmp_path / "state"
+    put('id = "roofer"', "\n".join(f"zzz{n} = 1" for n in range(100_000)) + '\nid = "roofer"')(config)
+    (config / "sources/web.toml").write_text("yyy = 1")
+    words = ["check", "--config", str(config), "--state", str(state)]
+    assert main(words) == 1
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if line.startswith(f"error:   {BUYER}")]
+    assert len(told) == SHOWN_MAX + 1
+    assert told[-1].startswith(f"error:   {BUYER}: {100_000 - SHOWN_MAX} errors more in this file")
+    assert any("yyy" in line for line in lines)
+    assert int(lines[-1].split()[0]) > 100_000
+    main([*words, "--json"])
+    assert capsys.readouterr().out.count("zzz") == 100_000
+    problems = read_candidate(config, state).problems
+    assert sum(problem.file == BUYER for problem in problems) == SHOWN_MAX + 1

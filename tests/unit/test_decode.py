@@ -153,7 +153,17 @@ def test_deep_nesting_is_refused_and_never_overflows(depth: int) -> None:
         node = {"not": node}
     value, problems = decode(node, Criterion, "f")
     assert (value is not None) == (depth == 31)
-    assert [problem.message for problem in problems] == ([] if depth == 31 else ["nested deeper than 32 levels"])
+    said = [(problem.key, problem.message) for problem in problems]
+    assert said == ([] if depth == 31 else [("not.not.not.not", "nested deeper than 32 levels")])
+
+
+def test_the_key_of_deep_nesting_is_that_of_its_beginning() -> None:
+    """Neither what is shallow beside it, nor all of a path that nobody would read."""
+    node: object = 1
+    for _ in range(40):
+        node = [node]
+    _, problems = decode({"id": "b", "contracts": [{"id": "c"}, {"criteria": [{"equals": node}]}]}, Buyer, "f")
+    assert [problem.key for problem in problems] == ["contracts[1].criteria[0]"]
 
 
 @pytest.mark.parametrize("tree", [None, [], "x", 3, True])
