@@ -46,6 +46,7 @@ from router.terms.book import Book
 from router.terms.candidate import Candidate
 from router.terms.compile import compile_book
 from router.terms.schema import Buyer, Cap, Terms
+from router.terms.steps import at_once
 from router.transport import AiohttpTransport
 
 #: What we want of each figure, at ten thousand contracts.
@@ -54,6 +55,7 @@ GOALS: Final = {
     ("events", "cap fills", "p50_us"): 5,
     ("events", "midnight, caps reset", "each_us"): 5,
     ("events", "an hour turns over", "worst_board_us"): 5000,
+    ("events", "a coverage edit, all boards", "p50_us"): 500,
     ("reloads", "nothing changed", "stall_cpu_ms"): 5,
     ("reloads", "coverage of one contract", "stall_cpu_ms"): 5,
     ("reloads", "every contract", "stall_cpu_ms"): 5,
@@ -62,6 +64,7 @@ GOALS: Final = {
 }
 _ROUNDS: Final = 2000
 _TIMES: Final = 5
+_EDITS: Final = 50
 #: From noon in New York to when its offices close, and Chicago's evening ones open.
 _EVENING_NS: Final = 6 * NS_HOUR
 
@@ -344,10 +347,27 @@ def events(contracts: int) -> dict[str, Any]:
         found["midnight, caps reset"] = full.turn(NOON + NS_DAY)
         found["an hour turns over"] = usual.turn(NOON + _EVENING_NS)
         found["a decision before and after"] = decisions(usual)
+        found["a coverage edit, all boards"] = us(coverage_edits(usual))
     finally:
         gc.enable()
         gc.unfreeze()
     return found
+
+
+def coverage_edits(world: Events) -> list[int]:
+    """From other terms to the boards that hold by them, where a contract takes two codes more; the quickest counts."""
+    book, took = world.book, []
+    buyers = [one for one in book.buyers.values() if not book.contracts[one.contracts[0].id].coverage.everywhere]
+    for buyer in buyers[:_EDITS]:
+        edited = covering_more(buyer)
+        after = compile_book(msgspec.structs.replace(book.terms, buyers={**book.buyers, buyer.id: edited}), book)
+        times = []
+        for _ in range(_TIMES):
+            start = time.perf_counter_ns()
+            at_once(Live.building(after, world.live))
+            times.append(time.perf_counter_ns() - start)
+        took.append(min(times))
+    return took
 
 
 def decisions(world: Events) -> dict[str, float]:
