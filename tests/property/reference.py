@@ -5,6 +5,7 @@ one (`router.terms.schema`) and no rule, so that where the two differ one of the
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fractions import Fraction
@@ -73,6 +74,10 @@ class Reference:
     by_id: dict[str, Sale] = field(default_factory=dict)
     bids: dict[str, int | None] = field(default_factory=dict)  # for the lead that is asked about, by contract
     stand_ins: bool = False  # it is a test: everybody bids its price
+    # Past the longest window by the clock that never steps a consumer may be forgotten, which a wall clock that was set
+    # back can show: only of those does the real router say whom it remembers.
+    kept: int = 0
+    remembers: Callable[[str], bool] = lambda _lead_id: True
     now: int = 0
     steady: int = 0
 
@@ -172,6 +177,7 @@ class Reference:
                 and sale.outcome in counted
                 and mine[dedup.scope]
                 and min(self.now - sale.at, self.steady - sale.steady) < dedup.window
+                and (self.steady - sale.steady <= self.kept or self.remembers(sale.lead.lead_id))
                 and any(all(same_person(sale.lead, lead, name) for name in key) for key in dedup.keys)
             ):
                 return True

@@ -129,7 +129,7 @@ class RoutingMachine(RuleBasedStateMachine):
         for code in choice.blocked.keys() & STANDING:
             for rank in bits(choice.blocked[code]):
                 name = choice.board.ids[rank]
-                if bids is None or name not in bids.by_contract:
+                if choice.bids is None or name not in choice.bids.by_contract:
                     assert words[name] == world.found[name][:3]
         assert mode == choice.board.mode
         assert ranking == list(world.rankings[lead.lead_id])

@@ -286,7 +286,7 @@ class World:
         self.book = book
         self.state = State(identity_of(book))
         self.live = Live(book)
-        self.reference = Reference(book.terms)
+        self.reference = Reference(book.terms, kept=self.state.identity.keep_ns, remembers=self.remembers)
         self.entries: list[Any] = []
         self.found: dict[str, Any] = {}  # what refused each contract that the last decision blocked
         self.words: dict[str, dict[str, Words]] = {}  # by board: what decisions said of contracts last
@@ -298,6 +298,10 @@ class World:
         self.rankings: dict[str, tuple[str, ...]] = {}
         self.count = 0
         self._snapshot, self._followed = self.state.dump(), 0
+
+    def remembers(self, lead_id: str) -> bool:
+        """Whether dedup still knows of a lead."""
+        return lead_id in self.state.seen
 
     def edit(self, book: Book) -> None:
         """Other terms come into force."""
