@@ -66,8 +66,8 @@ class Ours:
 
     def _ask_ahead(self) -> None:
         """As the daemon does while no lead comes (`daemon.upkeep`)."""
-        while self.live.ask_ahead(self.state, Moment(NOON, NOON, self._calendar)):
-            pass
+        for standings, few in self.live.unasked():
+            standings.blocking(few, self.state, Moment(NOON, NOON, self._calendar))
 
     def receive(self, lead: Lead) -> None:
         """Untimed: the delivery before this one is accepted, and intake takes the next lead."""

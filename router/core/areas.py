@@ -40,9 +40,8 @@ def on_boards(plans: Sequence[ContractPlan]) -> Steps[dict[str, Sequence[Contrac
 
 def by_area(plans: Sequence[ContractPlan]) -> Steps[dict[str, list[ContractPlan]]]:
     """The contracts that take codes of an area, by area; those for a whole country are in each area of it."""
-    found: dict[str, list[ContractPlan]] = {}
-    for area in {area for areas in {plan.areas for plan in plans} for area in areas}:
-        found[area] = []
+    kinds = dict.fromkeys(plan.areas for plan in plans)
+    found: dict[str, list[ContractPlan]] = {area: [] for areas in kinds for area in areas}
     within = {area: [found[one] for one in found if one.startswith(area)] for area in found}
 
     def take(plan: ContractPlan) -> None:

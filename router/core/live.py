@@ -3,22 +3,23 @@
 Thrown away and made anew whenever terms change, but for the boards that nothing changed for: nothing in it is state.
 """
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from router.core.areas import WHOLE, areas_of, on_boards
 from router.core.decide import MODES
 from router.core.index import Board
-from router.core.rules.standing import Moment, is_restless
+from router.core.masks import parts
+from router.core.rules.standing import is_restless
 from router.core.rules.static import Mode
 from router.core.standings import Standings
-from router.core.state import FOLD_VERSION, Identity, State
+from router.core.state import FOLD_VERSION, Identity
 from router.model.facts import AnyFact, Certified, Deposited, Overridden, Paused, Reserved, Restored, Resumed, Settled
 from router.model.lead import Lead
 from router.terms.book import Book, ContractPlan
 from router.terms.steps import Steps, at_once
 
-#: How many are asked ahead in one step.
-_ASKED_AHEAD: Final = 32
+_ASKED_AT_ONCE: Final = 32
 
 
 class _Known(NamedTuple):
@@ -162,9 +163,11 @@ class Live:
         for standings in buyer.standings if buyer is not None else ():
             standings.touch(standings.board.of_buyer(buyer_id))
 
-    def ask_ahead(self, state: State, moment: Moment) -> bool:
-        """Ask some of the contracts that a lead would have to ask, before one comes; whether there were any."""
-        return any(standings.ask_ahead(_ASKED_AHEAD, state, moment) for standings in self.all())
+    def unasked(self) -> Iterator[tuple[Standings, int]]:
+        """Whom leads would have to ask what stands against them, a few of a board at a time."""
+        for standings in self.all():
+            for few in parts(standings.unasked, _ASKED_AT_ONCE):
+                yield standings, few
 
     def forget(self) -> None:
         """Ask everybody again."""

@@ -9,7 +9,6 @@ asked anew (`forget`), which is what a clock that steps back does.
 from collections.abc import Iterable
 from functools import reduce
 from heapq import heappop, heappush
-from itertools import islice
 from operator import or_
 from typing import Final
 
@@ -48,6 +47,11 @@ class Standings:
             mask = sum(1 << rank for rank in ranks if rank is not None)
             self._throttled = (state.throttled, mask)
         return mask
+
+    @property
+    def unasked(self) -> int:
+        """The contracts that a lead which reaches them would have to ask."""
+        return self._unknown
 
     def touch(self, mask: int) -> None:
         """Something happened to these contracts: ask them again when a lead reaches them."""
@@ -89,15 +93,6 @@ class Standings:
     def finding(self, rank: int) -> Finding | None:
         """What refused a contract, as last asked."""
         return self._findings.get(rank)
-
-    def ask_ahead(self, most: int, state: State, moment: Moment) -> bool:
-        """Ask so many of those that a lead would have to ask; whether there were any."""
-        unknown = self._unknown
-        for rank in islice(bits(unknown), most):
-            unknown ^= 1 << rank
-        unknown ^= self._unknown
-        self.blocking(unknown, state, moment)
-        return unknown != 0
 
     def _ask(self, unknown: int, state: State, moment: Moment) -> None:
         self._unknown ^= unknown

@@ -88,7 +88,10 @@ async def ask_ahead(engine: Engine, clock: Clock) -> None:
     """
     while True:
         slices, live = Slices(clock), engine.live
-        while engine.live is live and live.ask_ahead(engine.state, engine.moment()):
+        for standings, few in live.unasked():
+            if engine.live is not live:
+                break
+            standings.blocking(few, engine.state, engine.moment())
             await slices.rest()
         await asyncio.sleep(_ASK_AHEAD_S)
 

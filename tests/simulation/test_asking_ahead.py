@@ -1,9 +1,8 @@
 """The daemon asks every contract what stands against it while no lead comes; decisions tell only whom they refuse."""
 
 import asyncio
-from collections.abc import Iterable
 
-from router.core.standings import Standings
+from router.core.live import Live
 from router.daemon.upkeep import ask_ahead
 from router.model.facts import Decided
 from tests import factory
@@ -18,9 +17,9 @@ BOOK = factory.book(
 )
 
 
-def unknown(standings: Iterable[Standings]) -> int:
+def unasked(live: Live) -> int:
     """How many contracts a lead would have to ask."""
-    return sum(one._unknown.bit_count() for one in standings)
+    return sum(few.bit_count() for _, few in live.unasked())
 
 
 def test_no_lead_asks_first() -> None:
@@ -28,14 +27,14 @@ def test_no_lead_asks_first() -> None:
     world = RouterWorld(BOOK, lambda *_: (0.01, ACCEPTED))
 
     async def story(w: RouterWorld) -> None:
-        assert unknown(w.engine.live.all()) == 4
+        assert unasked(w.engine.live) == 4
         task = asyncio.ensure_future(ask_ahead(w.engine, w.clock))
         await asyncio.sleep(1)
-        assert unknown(w.engine.live.all()) == 0
+        assert unasked(w.engine.live) == 0
         w.engine.live.touch_contract("c1")
-        assert unknown(w.engine.live.all()) == 1
+        assert unasked(w.engine.live) == 1
         await asyncio.sleep(1)
-        assert unknown(w.engine.live.all()) == 0
+        assert unasked(w.engine.live) == 0
         task.cancel()
 
     world.play(story)
@@ -46,8 +45,8 @@ def test_a_decision_tells_only_whom_it_refuses() -> None:
     world = RouterWorld(BOOK, lambda *_: (0.01, ACCEPTED))
 
     async def story(w: RouterWorld) -> None:
-        while w.engine.live.ask_ahead(w.engine.state, w.engine.moment()):
-            pass
+        for standings, few in w.engine.live.unasked():
+            standings.blocking(few, w.engine.state, w.engine.moment())
         told = []
         for number, code in enumerate(("78701", "78702", "78701")):
             await w.sell(factory.lead(f"l{number}", postal_code=code, phone=f"+1512555010{number}"))
