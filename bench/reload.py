@@ -304,7 +304,7 @@ class Events:
             start = time.perf_counter_ns()
             standings.blocking(0, self.state, moment)
             middle = time.perf_counter_ns()
-            due, times = standings._unknown, []
+            due, times = standings.unasked, []
             for _ in range(_TIMES):
                 standings.touch(due)
                 again = time.perf_counter_ns()

@@ -1,9 +1,9 @@
 """What the standing rules said last, remembered per board until time or an event can change it.
 
-A set bit in `blocked` is a contract that `core.rules.standing` refuses now; a clear one, outside `unknown`, one that it
+A set bit in `blocked` is a contract that `core.rules.standing` refuses now; a clear one, outside `unasked`, one that it
 does not. Every answer says until when it holds, so the hour turning over or a cap filling costs a mask operation, and
-only the contracts a lead actually reaches are asked again. Nothing here is state: all of it can be thrown away and
-asked anew (`forget`), which is what a clock that steps back does.
+only the contracts a lead actually reaches are asked again, if nobody asked ahead. Nothing here is state: all of it can
+be thrown away and asked anew (`forget`), which is what a clock that steps back does.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,8 @@ class Standings:
         self.board: Final = board
         self.blocked = 0
         self.by_code: dict[str, int] = {}
-        self._unknown = board.all
+        #: The contracts that a lead which reaches them has to ask.
+        self.unasked = board.all
         self._findings: dict[int, Finding] = {}
         self._rules: list[tuple[StandingRule, ...] | None] = [None] * board.size
         self._due: dict[int, int] = {}
@@ -48,18 +49,13 @@ class Standings:
             self._throttled = (state.throttled, mask)
         return mask
 
-    @property
-    def unasked(self) -> int:
-        """The contracts that a lead which reaches them would have to ask."""
-        return self._unknown
-
     def touch(self, mask: int) -> None:
         """Something happened to these contracts: ask them again when a lead reaches them."""
-        self._unknown |= mask
+        self.unasked |= mask
 
     def forget(self) -> None:
         """Ask everybody again."""
-        self._unknown = self.board.all
+        self.unasked = self.board.all
 
     def blocking(self, mask: int, state: State, moment: Moment) -> int:
         """Of some contracts those that a standing rule refuses now."""
@@ -69,7 +65,7 @@ class Standings:
         elif now < self._last_ns:
             self.forget()
         self._last_ns = now
-        unknown = mask & self._unknown
+        unknown = mask & self.unasked
         if unknown:
             self._ask(unknown, state, moment)
         return mask & self.blocked
@@ -78,7 +74,7 @@ class Standings:
         """Forget every answer whose time is over."""
         times = self._times
         while times and times[0] <= now:
-            self._unknown |= self._due.pop(heappop(times))
+            self.unasked |= self._due.pop(heappop(times))
         self._next_ns = times[0] if times else FOREVER
 
     def say(self, refused: Iterable[int]) -> dict[str, tuple[str, str, str]]:
@@ -95,7 +91,7 @@ class Standings:
         return self._findings.get(rank)
 
     def _ask(self, unknown: int, state: State, moment: Moment) -> None:
-        self._unknown ^= unknown
+        self.unasked ^= unknown
         self.unsaid ^= self.unsaid & unknown
         known = unknown & self.blocked
         if known:

@@ -218,12 +218,7 @@ class GuardsMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 100), sent=st.booleans(), again=st.booleans())
     def an_attempt_fails(self, which: int, sent: bool, again: bool) -> None:
         """The delivery waits to be tried once more, and perhaps is."""
-        world = self.world
-        ids = world.under_way()
-        delivery_id = ids[which % len(ids)]
-        world.attempt(delivery_id, "failed", sent=sent)
-        if again:
-            world.repeat(delivery_id)
+        self.world.fail_one(which, sent=sent, again=again)
 
     @rule(snapshot=st.integers(0, 100))
     def the_process_dies_and_starts(self, snapshot: int) -> None:

@@ -423,6 +423,14 @@ class World:
         begun = held.attempts + (held.repeating or not held.attempts)
         self.note(Repeating(delivery_id=delivery_id, n=begun + 1))
 
+    def fail_one(self, which: int, *, sent: bool, again: bool) -> None:
+        """The attempt of a delivery that is under way fails; it waits to be tried once more, and perhaps is."""
+        ids = self.under_way()
+        delivery_id = ids[which % len(ids)]
+        self.attempt(delivery_id, "failed", sent=sent)
+        if again:
+            self.repeat(delivery_id)
+
     def restart(self, at: int) -> None:
         """The process dies and starts: state of a snapshot of the first `at` facts and those after it; boards anew."""
         state = State.load(folded(self.state.identity, self.entries[:at]).dump())
