@@ -260,19 +260,17 @@ class GuardsMachine(RuleBasedStateMachine):
                     assert refused & {"guard_paused", "endpoint_unhealthy"}
 
     def sent_since_probing(self, contract_id: str, guard: GuardPlan) -> int:
-        """How many leads went to a contract since a guard of it let probes pass, as far as they are wanted."""
-        sent = 0
-        for entry in reversed(self.world.entries):
-            fact = entry.fact
+        """How many leads went to a contract since a guard of it let probes pass, as far as they were wanted then."""
+        probes: set[str] = set()
+        for fact in (entry.fact for entry in self.world.entries):
             if isinstance(fact, GuardProbing) and (fact.contract_id, fact.guard) == (contract_id, guard.key):
-                break
-            sent += (
-                isinstance(fact, Reserved)
-                and fact.contract_id == contract_id
-                and not fact.test
-                and fact.delivery_id not in self.never_left
-            )
-        return min(sent, guard.probes)
+                probes.clear()
+            elif isinstance(fact, Reserved) and fact.contract_id == contract_id and not fact.test:
+                if len(probes) < guard.probes:  # a guard that only warns lets others pass too
+                    probes.add(fact.delivery_id)
+            elif isinstance(fact, Settled) and fact.delivery_id in self.never_left:
+                probes.discard(fact.delivery_id)
+        return len(probes)
 
     @invariant()
     def trips_name_who_caused_them(self) -> None:

@@ -152,3 +152,24 @@ def test_a_full_day_stays_full(step: int) -> None:
     other = abs(step) >= NS_DAY
     want = ["sold", "sold" if other else "unsold", "unsold", "unsold"]
     assert world(caps=[{"per": "day", "limit": 1}]).play(story) == want
+
+
+@pytest.mark.parametrize("per", ["minute", "hour"])
+def test_a_window_that_comes_again_is_as_full_as_it_was(per: str) -> None:
+    """Two leads filled the next window before somebody set the clock back into this one: that one begins full."""
+    size = {"minute": 60, "hour": 3600}[per]
+
+    async def story(w: RouterWorld) -> list[str]:
+        async def sell(number: int) -> str:
+            phone = f"+1512555{number:04d}"
+            return (await w.sell(factory.lead(f"l{number}", at_ns=w.clock.wall_ns(), phone=phone, email=None))).status
+
+        await asyncio.sleep(size + size // 3 - w.clock.wall_ns() // NS_S % size)
+        ended = [await sell(1), await sell(2)]
+        w.clock.step(-size * NS_S)
+        ended.append(await sell(3))
+        await asyncio.sleep(size - w.clock.wall_ns() // NS_S % size + 2)
+        return [*ended, await sell(4)]
+
+    cap = {"id": "few", "per": per, "limit": 2}
+    assert world(caps=[cap]).play(story) == ["sold", "sold", "sold", "unsold"]

@@ -313,8 +313,9 @@ def concurrency_rule(plan: ContractPlan, state: State, _moment: Moment, _price: 
 def open_until(plan: ContractPlan, state: State, moment: Moment) -> int:
     """Until when no rule that lets the contract pass now surely refuses it, if no event happens.
 
-    Time alone closes the hours, ends an override and begins a day of which pacing has granted nothing yet; and after
-    the wall clock stepped back it comes to what was sold before in its future.
+    Time alone closes the hours, ends an override and begins a day of which pacing has granted nothing yet. After the
+    wall clock stepped back it comes to what was sold before in its future, and into windows that hold some of it: each
+    of them begins with a minute.
     """
     until_ns = moment.calendar.opening(plan.hours, moment.at_ns, plan.zone).until_ns
     if state.overrides and (ends := ends_ns(state.overrides, plan, moment.at_ns)) is not None:
@@ -326,4 +327,5 @@ def open_until(plan: ContractPlan, state: State, moment: Moment) -> int:
         if usage is not None and usage.last_at() > moment.at_ns:
             ahead_ns = usage.oldest_since(moment.at_ns + 1)
             until_ns = until_ns if ahead_ns is None else min(until_ns, ahead_ns)
+            until_ns = min(until_ns, moment.calendar.window("minute", moment.at_ns, plan.zone).end_ns)
     return until_ns
