@@ -57,6 +57,8 @@ def of_contract(overrides: Overrides, plan: ContractPlan, at_ns: int) -> Iterato
 
 def caps_now(overrides: Overrides, plan: ContractPlan, at_ns: int) -> tuple[CapPlan, ...]:
     """A contract's caps and its buyer's, in the order of its terms, each with the limit that holds now."""
+    if not overrides:
+        return plan.caps
     found = dict(of_contract(overrides, plan, at_ns))
     return tuple(_limited(cap, found.get(cap.owner)) for cap in plan.caps) if found else plan.caps
 
