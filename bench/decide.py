@@ -40,7 +40,7 @@ from router.daemon.serve import GC_THRESHOLDS
 from router.model.facts import Ended, Entry, Received, Reserved, Settled
 from router.model.lead import Lead
 from router.terms.compile import compile_book
-from router.terms.schema import Method
+from router.terms.schema import Method, Terms
 from router.terms.steps import at_once
 
 WARM_UP: Final = 30_000
@@ -75,7 +75,7 @@ class Ours:
             sold, at_ns = self._sold, lead.received_at_ns
             settled = Settled(delivery_id=sold.delivery_id, outcome="accepted", price=sold.price)
             self.state.apply(Entry(at_ns=at_ns, fact=settled))
-            self.live.told(settled, sold.contract_id, sold.buyer_id, self.state.in_flight[sold.buyer_id])
+            self.live.told(settled, sold.contract_id, sold.buyer_id, self.state)
             self.state.apply(Entry(at_ns=at_ns, fact=Ended(lead_id=sold.lead_id, status="sold", copies=1)))
             self._sold = None
         fact = Received(lead_id=lead.lead_id, source_id=lead.source_id, lead_type=lead.lead_type)
@@ -93,7 +93,7 @@ class Ours:
         self._count += 1
         fact = reserve(choice.board, choice.winners[0], state, lead, moment, delivery_id=str(self._count), place=0)
         state.apply(Entry(at_ns=at_ns, fact=fact))
-        self.live.told(fact, fact.contract_id, fact.buyer_id, state.in_flight[fact.buyer_id])
+        self.live.told(fact, fact.contract_id, fact.buyer_id, state)
         self._sold = fact
         return fact.contract_id
 
@@ -239,11 +239,13 @@ def _same(name: str, theirs: list[str | None], ours: list[str | None]) -> None:
 
 
 def ways(bench: Bench, contracts: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ours alone, in the ways a market can be: methods that are and are not stateful, caps that are full."""
+    """Ours alone, in the ways a market can be: methods that are and are not stateful, caps that are full or shared."""
     methods: tuple[Method, ...] = ("price", "priority", "weighted", "percentage", "round_robin")
-    for method in methods:
-        live = Live(compile_book(market(contracts, method=method)))
-        for full in (False, True) if method in ("price", "priority") else (False,):
+    markets: dict[str, Terms] = {method: market(contracts, method=method) for method in methods}
+    markets["price, budgets and wallets"] = market(contracts, together=True)
+    for name, terms in markets.items():
+        live = Live(compile_book(terms))
+        for full in (False, True) if name in ("price", "priority") else (False,):
 
             def start(live: Live = live, full: bool = full) -> Decider:
                 ours = Ours(live)
@@ -255,9 +257,9 @@ def ways(bench: Bench, contracts: int) -> Iterator[tuple[str, dict[str, Any]]]:
             row = figures(took)
             row["p99_over_p50"] = round(row["p99_us"] / row["p50_us"], 2)
             row["worst_over_p50"] = round(row["worst_us"] / row["p50_us"], 2)
-            if method == "price":
+            if name == "price":
                 row["record_share"] = round(_recording(bench, start()) / row["mean_us"], 3)
-            yield f"{method}{', half the caps full' if full else ''}", row
+            yield f"{name}{', half the caps full' if full else ''}", row
 
 
 def _recording(bench: Bench, decide: Decider) -> float:

@@ -38,6 +38,7 @@ from router.terms.schema import (
     Source,
     Terms,
     Tier,
+    Wallet,
     When,
 )
 
@@ -67,6 +68,7 @@ _HOURS: Final = (
 _ZONES: Final = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles")
 _CENTRES: Final = 1_000
 _TERRITORY_MAX: Final = 530
+_PLENTY: Final = Money(10**10)
 
 
 class Country:
@@ -161,8 +163,11 @@ def _contract(chance: random.Random, number: int, contracts: int) -> Contract:
     )
 
 
-def market(contracts: int, seed: int = 1, *, method: Method = "price") -> Terms:
-    """Terms with so many contracts, three a buyer, spread over ten lead types, each with one tier of this method."""
+def market(contracts: int, seed: int = 1, *, method: Method = "price", together: bool = False) -> Terms:
+    """Terms with so many contracts, three a buyer, spread over ten lead types, each with one tier of this method.
+
+    `together`: the contracts of each buyer have a month's budget and a wallet together, which do not run out.
+    """
     chance = random.Random(seed)
     endpoint = Endpoint(
         url="https://buyer.example/leads",
@@ -180,6 +185,8 @@ def market(contracts: int, seed: int = 1, *, method: Method = "price") -> Terms:
             endpoints={"crm": endpoint},
             contracts=tuple(_contract(chance, number, contracts) for number in numbers),
             max_in_flight=1_000_000,  # nobody answers in a bench of decisions
+            caps=(Cap(id="budget", per="month", spend=_PLENTY),) if together else (),
+            wallet=Wallet(mode="postpay", credit_limit=_PLENTY) if together else None,
             time_zone=chance.choice(_ZONES),
         )
     kinds = {

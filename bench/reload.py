@@ -254,7 +254,7 @@ class Events:
         entry = Entry(at_ns=self.now_ns, fact=fact)
         self.state.apply(entry)  # every sale pays for that, and so does a pause whatever it changes
         start = time.perf_counter_ns()
-        self.live.told(fact, contract_id, buyer_id, self.state.in_flight.get(buyer_id, 0))
+        self.live.told(fact, contract_id, buyer_id, self.state)
         standings.blocking(bit, self.state, moment)
         return time.perf_counter_ns() - start
 

@@ -41,6 +41,8 @@ TURNED: Final[frozenset[Method | None]] = frozenset({"weighted", "percentage"})
 _CONTRACTS: Final = 32
 #: With more coverages changed than that, a board is made anew.
 _EDITED_MAX: Final = 8
+#: The masks of buyers with so many contracts on a board are kept.
+_LARGE_BUYER: Final = 8
 #: Shares are parts of it.
 MILLION: Final = 1_000_000
 
@@ -314,9 +316,10 @@ class Board:
         yield
         #: The contracts of each tier, where one of them is asked for a bid.
         self.tier_masks = self._group((plan.tier.name, rank) for rank, plan in enumerate(plans)) if self.pinged else {}
-        self._of_buyer: dict[str, tuple[int, ...]] = {}
+        self._of_buyer: dict[str, list[int]] = {}
         for rank, plan in enumerate(plans):
-            self._of_buyer[plan.buyer_id] = (*self._of_buyer.get(plan.buyer_id, ()), rank)
+            self._of_buyer.setdefault(plan.buyer_id, []).append(rank)
+        self._of_large_buyer: dict[str, int] = {}
         yield
         self.deduped = mask_of((rank for rank, plan in enumerate(plans) if plan.dedup is not None), self.size)
         yield from self._build_tables()
@@ -354,7 +357,13 @@ class Board:
 
     def of_buyer(self, buyer_id: str) -> int:
         """The contracts of a buyer."""
-        return sum([1 << rank for rank in self._of_buyer.get(buyer_id, ())])
+        ranks = self._of_buyer.get(buyer_id, ())
+        if len(ranks) < _LARGE_BUYER:
+            return sum([1 << rank for rank in ranks])
+        mask = self._of_large_buyer.get(buyer_id)
+        if mask is None:
+            mask = self._of_large_buyer[buyer_id] = mask_of(ranks, self.size)
+        return mask
 
     def frame(self, rank: int, at_ns: int, calendar: Calendar) -> Frame:
         """The calendar windows of a contract's caps now; remembered until one turns over."""

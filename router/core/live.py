@@ -3,43 +3,52 @@
 Thrown away and made anew whenever terms change, but for the boards that nothing changed for: nothing in it is state.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from router.core.areas import WHOLE, areas_of, on_boards
 from router.core.decide import MODES
 from router.core.index import Board
 from router.core.masks import parts
-from router.core.rules.standing import is_restless
+from router.core.rules.standing import balance, is_restless, rate_wait_ns
 from router.core.rules.static import Mode
 from router.core.standings import Standings
-from router.core.state import FOLD_VERSION, Identity
+from router.core.state import FOLD_VERSION, Identity, State
 from router.model.facts import AnyFact, Certified, Deposited, Overridden, Paused, Reserved, Restored, Resumed, Settled
 from router.model.lead import Lead
 from router.terms.book import Book, ContractPlan
+from router.terms.schema import Buyer
 from router.terms.steps import Steps, at_once
 
 _ASKED_AT_ONCE: Final = 32
+#: More minor units than any cap or wallet holds.
+_ANYTHING: Final = 1 << 62
 
 
 class _Known(NamedTuple):
     """What one contract is told by: the boards it is on, and what one more lead adds to each of its caps at most.
 
-    No `steps` where rate, ramp or pacing can stop it after any sale.
+    `restless`: a ramp or pacing can stop it after any sale, and an outcome can.
     """
 
     standings: tuple[Standings, ...]
-    steps: tuple[int, ...] | None
+    plan: ContractPlan
+    steps: tuple[int, ...]
+    restless: bool
 
 
 class _KnownBuyer(NamedTuple):
-    """The boards a buyer has contracts on; from so many deliveries in flight on the next one is at an edge.
+    """The boards a buyer has contracts on; what one more lead takes from its wallet at most.
 
-    Contracts of buyers with a cap or a wallet share a limit, so there every one is.
+    From `bears` deliveries in flight on the next one is at an edge. `shares`: its contracts have a cap or wallet
+    together.
     """
 
     standings: tuple[Standings, ...]
+    buyer: Buyer
+    dearest: int
     bears: int
+    shares: bool
 
 
 class Live:
@@ -119,37 +128,51 @@ class Live:
 
     # -- telling ---------------------------------------------------------------------------------
 
-    def told(self, fact: AnyFact, contract_id: str, buyer_id: str, in_flight: int) -> None:
-        """A fact about a contract of a buyer was applied; `in_flight` is how many deliveries are on their way to it.
+    def told(self, fact: AnyFact, contract_id: str, buyer_id: str, state: State) -> None:
+        """A fact about a contract of a buyer was applied to the state.
 
-        Asking again costs more than looking whether the answer can have changed: a reservation stops a contract only
-        at the edge of something, and an outcome can only let a stopped one go on.
+        Asking again costs more than looking whether the answer can have changed: a reservation stops somebody only at
+        the edge of something, and an outcome can only let those go on who were stopped.
         """
         if isinstance(fact, Reserved):
-            known = self._contract(contract_id)
-            if known is None or known.steps is None:
-                self.touch_contract(contract_id)
-            else:
-                for step, claim in zip(known.steps, fact.claims, strict=False):
-                    if claim.used + step > claim.limit:
-                        self.touch_contract(contract_id)
+            self._reserved(fact, state)
         elif isinstance(fact, Settled):
-            self._recheck(contract_id)
+            self._settled(contract_id, buyer_id, state)
         elif isinstance(fact, (Paused, Resumed, Overridden, Restored, Deposited, Certified)):
             self.touch_contract(contract_id)
             self.touch_buyer(buyer_id)
-            return
-        buyer = self._buyer(buyer_id)
-        if buyer is not None and in_flight >= buyer.bears:
-            self.touch_buyer(buyer_id)
 
-    def _recheck(self, contract_id: str) -> None:
-        """An outcome frees: only a contract that was stopped (or whose ramp looks at outcomes) can change by it."""
-        known = self._contract(contract_id)
+    def _reserved(self, fact: Reserved, state: State) -> None:
+        known, buyer = self._contract(fact.contract_id), self._buyer(fact.buyer_id)
+        if known is None or buyer is None:  # these terms do not know it any more
+            return
+        own = known.restless or rate_wait_ns(known.plan, state, fact.steady_ns) > 0
+        shared = state.in_flight.get(fact.buyer_id, 0) >= buyer.bears
+        for step, claim in zip(known.steps, fact.claims, strict=False):
+            if claim.used + step > claim.limit:
+                if claim.owner == known.plan.owner:
+                    own = True
+                else:
+                    shared = True
+        if buyer.shares and not shared:
+            left = balance(buyer.buyer, state)
+            shared = left is not None and left < buyer.dearest
+        if shared:
+            self.touch_buyer(fact.buyer_id)
+        elif own:
+            self.touch_contract(fact.contract_id)
+
+    def _settled(self, contract_id: str, buyer_id: str, state: State) -> None:
+        """An outcome frees: only those who were stopped can change by it, or whose ramp looks at outcomes."""
+        known, buyer = self._contract(contract_id), self._buyer(buyer_id)
         for standings in known.standings if known is not None else ():
             bit = 1 << standings.board.rank_of[contract_id]
-            if known is None or known.steps is None or standings.blocked & bit:
+            if known is None or known.restless or standings.blocked & bit:
                 standings.touch(bit)
+        if buyer is not None and (buyer.shares or state.in_flight.get(buyer_id, 0) >= buyer.bears):
+            for standings in buyer.standings:
+                if full := standings.full:
+                    standings.touch(full & standings.board.of_buyer(buyer_id))
 
     def touch_contract(self, contract_id: str) -> None:
         """Ask this contract again."""
@@ -180,9 +203,12 @@ class Live:
         if known is None:
             plan = self.book.contracts.get(contract_id)
             if plan is not None:
-                known = self._known[contract_id] = _Known(
-                    self.holding(plan), None if is_restless(plan) else _steps(plan)
+                own, of_all = _dearest((plan,)), _dearest(self.book.parts[plan.buyer_id].plans)
+                steps = (
+                    1 if cap.limit is not None else own if cap.owner == plan.owner else of_all for cap in plan.caps
                 )
+                known = _Known(self.holding(plan), plan, tuple(steps), is_restless(plan))
+                self._known[contract_id] = known
         return known
 
     def _buyer(self, buyer_id: str) -> _KnownBuyer | None:
@@ -194,14 +220,16 @@ class Live:
                 return None
             buyer = part.buyer
             holding = {id(one): one for plan in part.plans for one in self.holding(plan)}
-            bears = 0 if buyer.caps or buyer.wallet is not None else buyer.max_in_flight - 1
-            known = self._buyers[buyer_id] = _KnownBuyer(tuple(holding.values()), bears)
+            shares = bool(buyer.caps) or buyer.wallet is not None
+            known = self._buyers[buyer_id] = _KnownBuyer(
+                tuple(holding.values()), buyer, _dearest(part.plans), buyer.max_in_flight - 1, shares
+            )
         return known
 
 
-def _steps(plan: ContractPlan) -> tuple[int, ...]:
-    dearest = max(plan.price, plan.exclusive_price)
-    return tuple(1 if cap.limit is not None else dearest for cap in plan.caps)
+def _dearest(plans: Iterable[ContractPlan]) -> int:
+    """The most that a lead of any of these can cost, minor units; what is bid may be anything."""
+    return max(max(plan.price, plan.exclusive_price) if plan.least_bid is None else _ANYTHING for plan in plans)
 
 
 def identity_of(book: Book) -> Identity:

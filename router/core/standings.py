@@ -19,6 +19,9 @@ from router.core.rules.finding import Finding
 from router.core.rules.standing import Moment, StandingRule, open_until, rules_for
 from router.core.state import State
 
+#: What contracts of one buyer use up together.
+_SHARED: Final = ("balance_exhausted", "cap_reached", "concurrency_limited")
+
 
 class Standings:
     """The remembered answers of one board's contracts."""
@@ -48,6 +51,11 @@ class Standings:
             mask = sum(1 << rank for rank in ranks if rank is not None)
             self._throttled = (state.throttled, mask)
         return mask
+
+    @property
+    def full(self) -> int:
+        """The contracts that wait for what their buyer's contracts have together."""
+        return reduce(or_, [self.by_code.get(code, 0) for code in _SHARED])
 
     def touch(self, mask: int) -> None:
         """Something happened to these contracts: ask them again when a lead reaches them."""

@@ -179,16 +179,16 @@ class Journal:
         self.state.apply(entry)
         batch.entries.append(entry)
         if isinstance(fact, Reserved):
-            self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight.get(fact.buyer_id, 0))
+            self.live.told(fact, fact.contract_id, fact.buyer_id, self.state)
             if guarded:
                 self.live.touch_contract(fact.contract_id)
         elif held is not None and isinstance(fact, Settled):
-            self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
+            self.live.told(fact, held.contract_id, held.buyer_id, self.state)
             self.on_settled(held, fact)
         elif isinstance(fact, (Paused, Resumed, Overridden, Restored)):
-            self.live.told(fact, fact.id, fact.id, 0)
+            self.live.told(fact, fact.id, fact.id, self.state)
         elif isinstance(fact, (Deposited, Certified)):
-            self.live.told(fact, "", fact.buyer_id, 0)
+            self.live.told(fact, "", fact.buyer_id, self.state)
         elif isinstance(fact, Reopened):
             self.on_reopened(fact.lead_id)
         elif isinstance(fact, GuardFact):

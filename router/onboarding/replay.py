@@ -140,5 +140,4 @@ class _Run:
         self._state.apply(Entry(at_ns=moment.at_ns, fact=fact, lead=lead))
         reserved = fact if isinstance(fact, Reserved) else about
         if reserved is not None:
-            in_flight = self._state.in_flight.get(reserved.buyer_id, 0)
-            self._live.told(fact, reserved.contract_id, reserved.buyer_id, in_flight)
+            self._live.told(fact, reserved.contract_id, reserved.buyer_id, self._state)

@@ -324,22 +324,22 @@ class World:
         self.state.apply(entry)
         self.entries.append(entry)
         if isinstance(fact, Reserved):
-            self.live.told(fact, fact.contract_id, fact.buyer_id, self.state.in_flight.get(fact.buyer_id, 0))
+            self.live.told(fact, fact.contract_id, fact.buyer_id, self.state)
         elif held is not None:
-            self.live.told(fact, held.contract_id, held.buyer_id, self.state.in_flight.get(held.buyer_id, 0))
+            self.live.told(fact, held.contract_id, held.buyer_id, self.state)
         elif isinstance(fact, (Overridden, Restored)):
-            self.live.told(fact, fact.id, fact.id, 0)
+            self.live.told(fact, fact.id, fact.id, self.state)
             self.reference.now = self.now_ns
             limits = (fact.until_ns, fact.caps, fact.spends) if isinstance(fact, Overridden) else (0, {}, {})
             self.reference.overridden(f"{fact.subject}:{fact.id}", *limits)
         elif isinstance(fact, Paused):
-            self.live.told(fact, fact.id, fact.id, 0)
+            self.live.told(fact, fact.id, fact.id, self.state)
             self.reference.paused[f"{fact.subject}:{fact.id}"] = fact.until_ns
         elif isinstance(fact, Resumed):
-            self.live.told(fact, fact.id, fact.id, 0)
+            self.live.told(fact, fact.id, fact.id, self.state)
             self.reference.paused.pop(f"{fact.subject}:{fact.id}", None)
         elif isinstance(fact, Deposited):
-            self.live.told(fact, "", fact.buyer_id, 0)
+            self.live.told(fact, "", fact.buyer_id, self.state)
             self.reference.deposits[fact.buyer_id] = self.reference.deposits.get(fact.buyer_id, 0) + fact.amount
 
     def ask(self, lead: Lead, bids: Bids | None = None) -> list[Choice]:

@@ -77,9 +77,8 @@ _SHARED: Final[dict[tuple[StandingRule, ...], tuple[StandingRule, ...]]] = {}
 
 
 def is_restless(plan: ContractPlan) -> bool:
-    """Whether any sale may change what stands against a contract: caps do so only at their edge, these at any time."""
-    any_price = plan.least_bid is not None and any(cap.spend is not None for cap in plan.caps)
-    return plan.rate is not None or plan.ramp is not None or plan.terms.pacing == "even" or any_price
+    """Whether any sale may change what stands against a contract: others do so only at an edge, these at any time."""
+    return plan.ramp is not None or plan.terms.pacing == "even"
 
 
 def lifecycle_rule(plan: ContractPlan, _state: State, moment: Moment, _price: int) -> Iterator[Finding]:
@@ -294,12 +293,19 @@ def rate_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> 
     if rate.burst == 0:
         yield Finding("rate_limited", "0 leads", "closed")
         return
-    bucket = state.rates.get(plan.id)
-    wait = 0 if bucket is None else bucket.full_at_ns - (rate.burst - 1) * rate.interval_ns - moment.steady_ns
+    wait = rate_wait_ns(plan, state, moment.steady_ns)
     if wait > 0:
         assert plan.terms.rate is not None
         wanted = f"{plan.terms.rate.leads} per {plan.terms.rate.per}, burst {rate.burst}"
         yield Finding("rate_limited", wanted, f"next in {format_duration(wait)}", moment.at_ns + wait)
+
+
+def rate_wait_ns(plan: ContractPlan, state: State, steady_ns: int) -> int:
+    """How long until a contract's rate lets the next lead go; not above 0 where it does."""
+    bucket = state.rates.get(plan.id) if plan.rate is not None else None
+    if bucket is None or plan.rate is None:
+        return 0
+    return bucket.full_at_ns - (plan.rate.burst - 1) * plan.rate.interval_ns - steady_ns
 
 
 def concurrency_rule(plan: ContractPlan, state: State, _moment: Moment, _price: int) -> Iterator[Finding]:
