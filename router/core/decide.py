@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from router.core.bidding import NO_BIDS, Bids, hold_back, judge, refusals_with, unasked
+from router.core.consumers import marks_of
 from router.core.index import DYNAMIC, MILLION, Board
 from router.core.masks import bits
 from router.core.overrides import caps_now
@@ -22,7 +23,7 @@ from router.core.rules.standing import Moment, cap_used, cap_window
 from router.core.rules.static import Mode
 from router.core.rules.throttle import throttle_rule, throttles
 from router.core.standings import Standings
-from router.core.state import Rotation, Seen, State
+from router.core.state import Rotation, State
 from router.core.turns import claim
 from router.model.codes import REFUSAL_CODES
 from router.model.decision import Bid, Claim
@@ -169,16 +170,13 @@ def _first_said(blocked: dict[str, int], code: str, refused: int) -> int:
 
 
 def _duplicates(board: Board, state: State, lead: Lead, asked: int, moment: Moment) -> dict[int, Finding]:
-    kin = kin_of(state, lead)
-    if not kin:
+    marks, consumers = marks_of(lead, state.identity.keys), state.consumers
+    if not marks:
         return {}
-    asked_of = ((rank, next(dedup_rule(board.plans[rank], lead, kin, moment), None)) for rank in bits(asked))
+    asked_of = (
+        (rank, next(dedup_rule(board.plans[rank], lead, marks, consumers, moment), None)) for rank in bits(asked)
+    )
     return {rank: finding for rank, finding in asked_of if finding is not None}
-
-
-def kin_of(state: State, lead: Lead) -> list[tuple[str, Seen]]:
-    """Earlier leads of the same consumer, without the lead itself."""
-    return [(lead_id, seen) for lead_id, seen in state.kin(state.marks_of(lead)) if lead_id != lead.lead_id]
 
 
 def _keeps_margin(board: Board, winners: tuple[int, ...], payout: int, bids: Bids | None) -> bool:

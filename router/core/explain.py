@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from router.core.bidding import NO_BIDS, Bids, stand_ins_of
-from router.core.decide import MARGIN_TOGETHER, Choice, in_order, kin_of, named
+from router.core.consumers import Marks, marks_of
+from router.core.decide import MARGIN_TOGETHER, Choice, in_order, named
 from router.core.index import Board, price_in, sale_price
 from router.core.rules.bids import NOT_ASKED, bid_rule
 from router.core.rules.criteria import say
@@ -40,7 +41,7 @@ from router.core.rules.static import (
     source_rule,
 )
 from router.core.rules.throttle import throttle_rule
-from router.core.state import Seen, State
+from router.core.state import State
 from router.model.codes import RULES
 from router.model.decision import Allowed, Claim, Decision, Refusal
 from router.model.facts import Decided, Words
@@ -63,7 +64,7 @@ def every_refusal(
     *,
     mode: Mode,
     released_at_ns: int,
-    kin: list[tuple[str, Seen]],
+    marks: Marks,
     bids: Bids | None = None,
 ) -> list[Finding]:
     """All rules of SPEC section 3 for one contract, in their order; empty when it is eligible."""
@@ -82,7 +83,7 @@ def every_refusal(
         *age_rule(plan, lead, moment.at_ns, released_at_ns),
         *schedule_rule(plan, state, moment, price),
         *guard_rule(plan, state, moment, price),
-        *(() if lead.test else dedup_rule(plan, lead, kin, moment)),
+        *(() if lead.test else dedup_rule(plan, lead, marks, state.consumers, moment)),
         *(_priced(book, plan, lead, mode) if bid is None else bid_rule(book, plan, lead, bid, mode)),
         *wallet_rule(plan, state, moment, price),
         *caps_rule(plan, state, moment, price),
@@ -120,7 +121,7 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
 
     What `choice` refused as a whole (a shared lead whose copies together miss the margin) is refused here too.
     """
-    kin = kin_of(state, lead)
+    marks = marks_of(lead, state.identity.keys)
     refusals: list[Refusal] = []
     eligible = 0
     elsewhere = [plan for plan in board.book.by_type[board.lead_type] if plan.id not in board.rank_of]
@@ -134,7 +135,7 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
             moment,
             mode=board.mode,
             released_at_ns=released_at_ns,
-            kin=kin,
+            marks=marks,
             bids=choice.bids if on_board or not lead.test else stand_ins_of([plan], board.mode),
         )
         refusals += [Refusal(plan.id, one.code, one.expected, one.actual) for one in found]

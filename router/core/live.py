@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from router.core.areas import WHOLE, areas_of, on_boards
+from router.core.consumers import Identity
 from router.core.decide import MODES
 from router.core.index import Board
 from router.core.masks import parts
 from router.core.rules.standing import balance, is_restless, rate_wait_ns
 from router.core.rules.static import Mode
 from router.core.standings import Standings
-from router.core.state import FOLD_VERSION, Identity, State
+from router.core.state import FOLD_VERSION, State
 from router.model.facts import AnyFact, Certified, Deposited, Overridden, Paused, Reserved, Restored, Resumed, Settled
 from router.model.lead import Lead
 from router.terms.book import Book, ContractPlan
@@ -233,5 +234,6 @@ def _dearest(plans: Iterable[ContractPlan]) -> int:
 
 
 def identity_of(book: Book) -> Identity:
-    """Which fields tell a consumer under these terms, and for how long that must be remembered."""
-    return Identity(book.remembered.fields, book.remembered.keep_ns, FOLD_VERSION)
+    """What tells a consumer under these terms, and for how long that must be remembered."""
+    kept = book.remembered
+    return Identity(kept.keys, kept.keep_ns, FOLD_VERSION, kept.scopes, kept.declined)

@@ -6,13 +6,13 @@ Everything here is keyed by ids, so that terms can change underneath it.
 """
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct, field
 
 from router.core.bucket import Bucket
+from router.core.consumers import Consumers, Identity, Sent
 from router.core.easing import Easing
 from router.core.outcomes import ACCEPTED, BREAKER, DECLINED, DOUBTFUL, UNMEASURED, Outcomes, Phase, Probe, bits_of
 from router.core.overrides import Override
@@ -64,43 +64,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 15
-
-
-class Identity(Struct, frozen=True):
-    """What dedup needs remembered: which fields tell a consumer, and for how long (nanoseconds); and by which fold.
-
-    A snapshot of another identity is folded anew. One that does not say its fold is of a first, older one.
-    """
-
-    fields: tuple[str, ...] = ()
-    keep_ns: int = 0
-    fold: int = 1
-
-
-class Sent(Struct):
-    """One delivery of a lead as dedup sees it. `steady_ns`: the same instant on the clock that never steps."""
-
-    contract_id: str
-    buyer_id: str
-    at_ns: int
-    outcome: Outcome | None = None  # None while in flight
-    steady_ns: int = 0
-
-
-class Seen(Struct):
-    """One lead as dedup sees it. `marks` holds a digest for each identity field that was given.
-
-    `steady_ns` is `at_ns` on the clock that never steps.
-    """
-
-    lead_type: str
-    at_ns: int
-    marks: dict[str, bytes]
-    duplicate: bool = False
-    sold: bool = False
-    steady_ns: int = 0
-    sent: dict[str, Sent] = field(default_factory=dict)  # by delivery id
+FOLD_VERSION: Final = 16
 
 
 class Held(Struct):
@@ -240,8 +204,7 @@ class State(Struct):
     certificates: dict[str, Certificate] = field(default_factory=dict)  # by "buyer/endpoint"
     deposits: dict[str, int] = field(default_factory=dict)  # buyer -> minor units since ever
     payments: dict[str, int] = field(default_factory=dict)  # "buyer\0reference" -> amount
-    seen: dict[str, Seen] = field(default_factory=dict)  # by lead id, oldest first
-    people: dict[bytes, list[str]] = field(default_factory=dict)  # mark -> lead ids
+    consumers: Consumers = field(default_factory=Consumers)
     keys: dict[str, Key] = field(default_factory=dict)  # "source\0key", oldest first
     externals: dict[str, Key] = field(default_factory=dict)  # "source\0external_id", oldest first
     terms_version: str = ""
@@ -273,11 +236,9 @@ class State(Struct):
             )
         if fact.test:
             return
-        known, twice = self.marks_of(lead), fact.duplicate_of is not None
-        self.seen[fact.lead_id] = Seen(fact.lead_type, entry.at_ns, known, duplicate=twice, steady_ns=steady_ns)
-        for mark in known.values():
-            self.people.setdefault(mark, []).append(fact.lead_id)
-        self._forget_old(steady_ns)
+        self.consumers.remember(
+            self.identity, lead, duplicate=fact.duplicate_of is not None, at_ns=entry.at_ns, steady_ns=steady_ns
+        )
 
     def _asked(self, _entry: Entry, fact: Asked) -> None:
         lead = self.open.get(fact.lead_id)
@@ -365,9 +326,8 @@ class State(Struct):
             bucket.take(delivery_id, fact.steady_ns, fact.rate_interval_ns)
         if self.rotations:
             self.held[delivery_id].counted = self._count_sold(contract_id)
-        seen = self.seen.get(fact.lead_id)
-        if seen is not None:
-            seen.sent[delivery_id] = Sent(contract_id, buyer_id, at_ns, steady_ns=fact.steady_ns)
+        sent = Sent(contract_id, buyer_id, at_ns, steady_ns=fact.steady_ns)
+        self.consumers.send(self.identity, fact.lead_id, delivery_id, sent)
 
     def _repeating(self, _entry: Entry, fact: Repeating) -> None:
         held = self.held.get(fact.delivery_id)
@@ -415,10 +375,7 @@ class State(Struct):
                 lead.redirect_url = lead.redirect_url or fact.redirect_url
         if not held.test:
             self._probed(held, fact)
-        seen = self.seen.get(held.lead_id)
-        if seen is not None and fact.delivery_id in seen.sent:
-            seen.sent[fact.delivery_id].outcome = fact.outcome
-            seen.sold = seen.sold or fact.outcome == "accepted"
+        self.consumers.settle(self.identity, held.lead_id, fact.delivery_id, fact.outcome)
         if fact.outcome == "in_doubt":  # the reservation stays; but the exchange is over, and its connection free
             self._landed(held)
             held.status = "in_doubt"
@@ -686,41 +643,7 @@ class State(Struct):
                     break
                 del kept[oldest]
 
-    def _forget_old(self, steady_ns: int) -> None:
-        """What is past its time goes, a little with each lead.
-
-        A process that starts with a wrong clock would otherwise forget everybody at once.
-        """
-        for _ in range(_FORGOTTEN_AT_ONCE):
-            if self.seen[oldest := next(iter(self.seen))].steady_ns >= steady_ns - self.identity.keep_ns:
-                break
-            self.forget(oldest)
-
-    def forget(self, lead_id: str) -> None:
-        """Take a lead out of what dedup remembers (its time is over, or its person is erased)."""
-        seen = self.seen.pop(lead_id, None)
-        for mark in seen.marks.values() if seen else ():
-            others = self.people.get(mark)
-            if others is not None and lead_id in others:
-                others.remove(lead_id)
-                if not others:
-                    del self.people[mark]
-
     # -- reading ---------------------------------------------------------------------------------
-
-    def marks_of(self, lead: Lead) -> dict[str, bytes]:
-        """A digest for each identity field the lead has: two leads of one consumer share it."""
-        marks: dict[str, bytes] = {}
-        for name in self.identity.fields:
-            value = lead.fields.get(name)
-            if value is not None:
-                marks[name] = mark_of(name, value)
-        return marks
-
-    def kin(self, marks: dict[str, bytes]) -> list[tuple[str, Seen]]:
-        """Earlier leads that share at least one identity field, oldest first, each once."""
-        found = dict.fromkeys(lead_id for mark in marks.values() for lead_id in self.people.get(mark, ()))
-        return [(lead_id, self.seen[lead_id]) for lead_id in found]
 
     def acceptance(self, contract_id: str) -> float:
         """Accepted over answered of the last 100 answers; 1 below 20 (SPEC section 3, `best`)."""
@@ -750,12 +673,6 @@ class State(Struct):
         except msgspec.MsgspecError:
             return None
         return state if state.identity == identity else None
-
-
-def mark_of(name: str, value: object) -> bytes:
-    """What dedup remembers of a field's value; e-mail is compared in lower case, phones as E.164."""
-    text = value.casefold() if isinstance(value, str) else repr(value)
-    return blake2b(f"{name}\0{text}".encode(), digest_size=16).digest()
 
 
 def resolves_a_doubt(held: Held, fact: Settled) -> bool:

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from router.clock import Clock
+from router.core.consumers import Identity
 from router.core.live import identity_of
-from router.core.state import Identity
 from router.daemon.systemd import Notifier
 from router.engine import Engine
 from router.engine.slices import Slices

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 from router.clock import Clock
 from router.core.calendar import calendar_window
-from router.core.decide import kin_of
 from router.core.live import Live
 from router.core.rules.history import intake_duplicate
 from router.core.rules.standing import Moment
@@ -281,8 +280,7 @@ class Engine:
         dedup = self.book.lead_types[lead.lead_type].dedup
         if dedup is None or lead.test:
             return None
-        kin = kin_of(self.state, lead)
-        return intake_duplicate(dedup.keys, int(dedup.window), dedup.counts, lead, kin, moment.steady_ns)
+        return intake_duplicate(dedup, lead, self.state, moment.steady_ns)
 
     async def settled(self, lead_id: str, wait_s: float) -> LeadView:
         """Wait until a lead has ended (durably) or the time is over; how it stands then."""

@@ -19,7 +19,8 @@ from typing import Final
 import msgspec
 
 from router.clock import SystemClock
-from router.core.state import Identity, State
+from router.core.consumers import Identity
+from router.core.state import State
 from router.ledger import snapshots, tables
 from router.ledger.anchor import EMPTY, Head
 from router.ledger.protocol import LedgerError

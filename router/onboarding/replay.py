@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from router.core.bidding import stand_ins
 from router.core.calendar import Calendar, day_start
-from router.core.decide import Choice, choose, decided_fact, kin_of, reserve
+from router.core.decide import Choice, choose, decided_fact, reserve
 from router.core.live import Live, identity_of
 from router.core.rules.history import intake_duplicate
 from router.core.rules.standing import Moment
@@ -100,9 +100,7 @@ class _Run:
         dedup = self._book.lead_types[lead.lead_type].dedup
         if dedup is None:
             return None
-        return intake_duplicate(
-            dedup.keys, int(dedup.window), dedup.counts, lead, kin_of(self._state, lead), lead.received_at_ns
-        )
+        return intake_duplicate(dedup, lead, self._state, lead.received_at_ns)
 
     def _choose(self, lead: Lead, moment: Moment) -> tuple[Choice, Standings]:
         sell = self._book.lead_types[lead.lead_type].sell

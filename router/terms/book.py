@@ -13,7 +13,7 @@ from router.terms.catalog import Catalog
 from router.terms.coverage import Coverage
 from router.terms.endpoint import EndpointPlan
 from router.terms.hours import Hours
-from router.terms.schema import Buyer, Contract, LeadType, Method, Per, RouterTerms, Source, Terms
+from router.terms.schema import Buyer, Contract, LeadType, Method, Per, RouterTerms, Scope, Source, Terms
 
 #: No guard looks at more outcomes of a contract than this, none of latency at more than that: it must rank them.
 OUTCOMES_MAX: Final = 10_000
@@ -53,7 +53,7 @@ class DedupPlan(Struct, frozen=True, gc=False):
 
     keys: tuple[tuple[str, ...], ...]
     window_ns: int
-    scope: str
+    scope: Scope
     counts: str
 
 
@@ -140,10 +140,12 @@ class BuyerPart(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Remembered(Struct, frozen=True):
-    """What dedup compares under these terms, and for how long that must be remembered (nanoseconds)."""
+    """The key sets that dedup compares under these terms; for how long that must be remembered (nanoseconds)."""
 
-    fields: tuple[str, ...]
+    keys: tuple[tuple[str, ...], ...]
     keep_ns: int
+    scopes: tuple[Scope, ...]  # whose deliveries somebody counts
+    declined: bool  # somebody counts deliveries that were declined, too
 
 
 class Book(Struct, frozen=True, kw_only=True):

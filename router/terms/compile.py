@@ -15,7 +15,7 @@ from router.terms.catalog import Catalog, cataloguing
 from router.terms.coverage import Coverage, expand
 from router.terms.pieces import BuyerRead, Plain, Scribe, address_of, plain_piece
 from router.terms.plans import TermsError, contract_plan, endpoint_plans
-from router.terms.schema import Buyer, Contract, CoverageTerms, LeadType, Terms
+from router.terms.schema import Buyer, Contract, CoverageTerms, LeadType, Scope, Terms
 from router.terms.sharing import Pool
 from router.terms.steps import LOOKS, Steps, at_once, each, emptying, in_order
 
@@ -274,15 +274,24 @@ def _roster(tier: str, plans: Iterable[ContractPlan]) -> Steps[str]:
 
 
 def _remembered(terms: Terms, parts: Parts) -> Steps[Remembered]:
-    found = {(kind.dedup.keys, int(kind.dedup.window)) for kind in terms.lead_types.values() if kind.dedup is not None}
+    """`sold` leads are found as those of their lead type to whom a delivery was accepted."""
+    found = set[tuple[tuple[tuple[str, ...], ...], int, Scope | None, bool]]()
+    for dedup in (kind.dedup for kind in terms.lead_types.values()):
+        if dedup is not None:
+            found.add((dedup.keys, int(dedup.window), "lead_type" if dedup.counts == "sold" else None, False))
 
     def take(plan: ContractPlan) -> None:
-        if plan.dedup is not None:
-            found.add((plan.dedup.keys, plan.dedup.window_ns))
+        dedup = plan.dedup
+        if dedup is not None:
+            found.add((dedup.keys, dedup.window_ns, dedup.scope, dedup.counts == "delivered"))
 
     yield from each(_plans(parts.values()), take)
-    fields = {name for keys, _ in found for key in keys for name in key}
-    return Remembered(tuple(sorted(fields)), max((window for _, window in found), default=0))
+    return Remembered(
+        keys=tuple(sorted({key for keys, _, _, _ in found for key in keys})),
+        keep_ns=max((window for _, window, _, _ in found), default=0),
+        scopes=tuple(sorted({scope for _, _, scope, _ in found if scope is not None})),
+        declined=any(declined for _, _, _, declined in found),
+    )
 
 
 def _buyer_tokens(

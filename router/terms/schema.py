@@ -332,12 +332,16 @@ class Criterion(Table, kw_only=True, frozen=True):
     not_: "Criterion | None" = field(name="not", default=None)
 
 
+#: Whose earlier deliveries a contract's dedup counts.
+Scope = Literal["contract", "buyer", "lead_type"]
+
+
 class ContractDedup(Table, kw_only=True, frozen=True):
     """`dedup` of a contract. `scope` says whose earlier deliveries count, `counts` which of them."""
 
     keys: tuple[tuple[str, ...], ...]
     window: Duration
-    scope: Literal["contract", "buyer", "lead_type"] = "contract"
+    scope: Scope = "contract"
     counts: Literal["accepted", "delivered"] = "accepted"
 
 

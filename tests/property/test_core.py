@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from router.core import areas
 from router.core.bidding import Bids
 from router.core.calendar import local
-from router.core.decide import Choice, kin_of
+from router.core.consumers import marks_of
+from router.core.decide import Choice
 from router.core.explain import every_refusal, explain, static_refusals
 from router.core.index import Board
 from router.core.live import Live, identity_of
@@ -149,12 +150,12 @@ class RoutingMachine(RuleBasedStateMachine):
             assert eligible | refused == {plan.id for plan in world.book.by_type["solar"]}
             assert slow.ranking[: len(choice.ranked)] == tuple(board.plans[rank].id for rank in choice.ranked)
             assert len({board.plans[rank].buyer_id for rank in choice.winners}) == len(choice.winners)
-            kin = kin_of(world.state, lead)
+            marks = marks_of(lead, world.state.identity.keys)
             for code, mask in choice.blocked.items():
                 for rank in bits(mask):
                     found = every_refusal(
                         world.book, board.plans[rank], lead, world.state, world.moment(), mode=board.mode,
-                        released_at_ns=lead.received_at_ns, kin=kin, bids=choice.bids,
+                        released_at_ns=lead.received_at_ns, marks=marks, bids=choice.bids,
                     )  # fmt: skip
                     if code != "below_margin":
                         assert code == found[0].code
@@ -167,7 +168,7 @@ class RoutingMachine(RuleBasedStateMachine):
     def reference_agrees(self, choice: Choice, lead: Lead) -> None:
         """Every contract is refused by the codes SPEC says, in that order, or by none."""
         world, board = self.world, choice.board
-        kin = kin_of(world.state, lead)
+        marks = marks_of(lead, world.state.identity.keys)
         for plan in world.book.by_type["solar"]:
             if plan.id not in board.rank_of:
                 wanted = world.reference.refusals(plan.buyer, plan.terms, lead, board.mode, lead.received_at_ns)
@@ -175,7 +176,7 @@ class RoutingMachine(RuleBasedStateMachine):
                 continue
             found = every_refusal(
                 world.book, plan, lead, world.state, world.moment(), mode=board.mode,
-                released_at_ns=lead.received_at_ns, kin=kin, bids=choice.bids,
+                released_at_ns=lead.received_at_ns, marks=marks, bids=choice.bids,
             )  # fmt: skip
             codes = list(dict.fromkeys(one.code for one in found))
             wanted = world.reference.refusals(plan.buyer, plan.terms, lead, board.mode, lead.received_at_ns)

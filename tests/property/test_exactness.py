@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from router.core.bucket import Bucket
 from router.core.calendar import calendar_window
-from router.core.state import Identity, State
+from router.core.consumers import Identity
+from router.core.state import State
 from router.core.usage import Usage
 from router.model.facts import Attempted, Decided, Entry, Idempotency, Received, Reserved, Settled, Turn
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
@@ -212,12 +213,12 @@ def test_a_doubt_keeps_its_token_and_a_failure_to_connect_gives_it_back() -> Non
 @given(st.lists(st.tuples(st.sampled_from([NS_MINUTE, NS_HOUR]), st.sampled_from([0, NS_HOUR, 365 * NS_DAY]))))
 def test_nobody_is_forgotten_because_a_clock_was_set(moves: list[tuple[int, int]]) -> None:
     """A wall clock set ahead or back takes nobody out of dedup's memory, nor a key out of that of requests."""
-    state, steady = State(Identity(("phone",), 30 * NS_DAY, 0)), NOON
+    state, steady = State(Identity((("phone",),), 30 * NS_DAY, 0)), NOON
     for number, (passes, off) in enumerate([(0, 0), *moves]):
         steady += passes
         lead = replace(factory.lead(f"l{number}", at_ns=steady + off), external_id=f"e{number}")
         fact = Received(lead_id=lead.lead_id, source_id="web", lead_type="solar", steady_ns=steady)
         key = Idempotency(key=f"k{number}", body_sha256=b"")
         state.apply(Entry(at_ns=steady + off, fact=fact, lead=lead, idempotency=key))
-    assert [*state.seen] == [f"l{number}" for number in range(len(moves) + 1)]
+    assert [*state.consumers.seen] == [f"l{number}" for number in range(len(moves) + 1)]
     assert len(state.keys) == len(state.externals) == len(moves) + 1

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import Calendar
+from router.core.consumers import Identity
 from router.core.decide import Choice, choose, decided_fact, named, recheck, reserve
 from router.core.index import Board
 from router.core.live import Live, identity_of
 from router.core.masks import bits
 from router.core.rules.standing import Moment, clock_of
 from router.core.selling import End, Offer, copies_of, next_move, payout_once
-from router.core.state import Held, Identity, OpenLead, State
+from router.core.state import Held, OpenLead, State
 from router.engine.times import deadline_of
 from router.model.codes import Outcome
 from router.model.decision import Bid
@@ -301,7 +302,7 @@ class World:
 
     def remembers(self, lead_id: str) -> bool:
         """Whether dedup still knows of a lead."""
-        return lead_id in self.state.seen
+        return lead_id in self.state.consumers.seen
 
     def edit(self, book: Book) -> None:
         """Other terms come into force."""

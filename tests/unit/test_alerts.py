@@ -7,7 +7,8 @@ from msgspec import structs
 
 from router import alerts
 from router.alerts import Alert, Kind, of_buyer, of_contract, outlook
-from router.core.state import Answers, Identity, State
+from router.core.consumers import Identity
+from router.core.state import Answers, State
 from router.core.usage import Usage
 from router.model.facts import Deposited, GuardRecovered, GuardTripped, Paused, Reserved, Resumed, Settled
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from router.core.state import Identity, State
+from router.core.consumers import Identity
+from router.core.state import State
 from router.ledger import folding, snapshots, tables
 from router.ledger.anchor import EMPTY
 from router.ledger.folding import bring_up_to_date
@@ -19,7 +20,7 @@ from router.ledger.tables import DATABASE_FILE
 from router.model.facts import Entry
 from tests.conformance.entries import attempted, ended, received, reserved, settled
 
-IDENTITY = Identity(("phone", "email"), 10**18, 13)
+IDENTITY = Identity((("email",), ("phone",)), 10**18, 13)
 
 
 def sale(n: int) -> list[Entry]:
@@ -69,7 +70,7 @@ async def test_only_facts_after_the_last_snapshot_are_read(tmp_path: Path) -> No
     assert bring_up_to_date(tmp_path, IDENTITY, 2) == 10
     assert snapshots.newest_first(tmp_path)[0].body == wanted
     with pytest.raises(LedgerDamaged):
-        bring_up_to_date(tmp_path, Identity(("phone",), 10**18, 13), 3)
+        bring_up_to_date(tmp_path, Identity((("phone",),), 10**18, 13), 3)
 
 
 async def test_a_snapshot_that_cannot_be_trusted_is_not_built_on(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ async def test_a_snapshot_that_cannot_be_trusted_is_not_built_on(tmp_path: Path)
         snapshots.save(tmp_path, snapshots.Snapshot(seq=3, fact_hash=fact_hash or right, body=body), n)
         assert bring_up_to_date(tmp_path, IDENTITY, n) == 5
         assert snapshots.newest_first(tmp_path)[0].body == folded(tmp_path, IDENTITY, 5)
-    other = Identity(("email",), 10**18, 13)
+    other = Identity((("email",),), 10**18, 13)
     bring_up_to_date(tmp_path, other, 9)
     assert snapshots.newest_first(tmp_path)[0].body == folded(tmp_path, other, 5)
     await ledger.close()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from router.core.bucket import Bucket
+from router.core.consumers import Consumers, Identity, Sent, marks_of
 from router.core.rules.finding import Finding
 from router.core.rules.history import age_rule, dedup_rule
 from router.core.rules.standing import standing
@@ -17,7 +18,7 @@ from router.core.rules.static import (
     price_rule,
     source_rule,
 )
-from router.core.state import Answers, Identity, Seen, Sent, State, mark_of
+from router.core.state import Answers, State
 from router.core.usage import Usage
 from router.model.facts import Paused
 from router.model.lead import Consent, Lead
@@ -305,12 +306,24 @@ def test_a_wallet_pays_as_long_as_it_covers_the_price() -> None:
 def test_dedup_scopes(scope: str, counts: str, outcome: Any, contract: str, buyer: str, refuses: bool) -> None:
     """Whose earlier delivery of the same consumer counts, and which outcomes do."""
     _, plan = one(dedup={"keys": [["phone"], ["email"]], "window": "1h", "scope": scope, "counts": counts})
-    sent = {"d": Sent(contract, buyer, NOON - NS_MINUTE, outcome)}
-    seen = Seen("solar", NOON - NS_MINUTE, {"phone": mark_of("phone", "+15125550147")}, sent=sent)
-    lead: Lead = factory.lead(email="other@example.com")
-    assert bool(codes(dedup_rule(plan, lead, [("earlier", seen)], factory.moment(NOON)))) is refuses
-    assert not codes(dedup_rule(plan, lead, [("earlier", seen)], factory.moment(NOON + NS_HOUR)))
-    assert not codes(dedup_rule(plan, factory.lead(phone="+15125550199"), [("earlier", seen)], factory.moment(NOON)))
+    identity = Identity(
+        ((("phone",), ("email",))), 10**18, scopes=("buyer", "contract", "lead_type"), declined=counts == "delivered"
+    )
+    consumers = Consumers()
+    earlier = factory.lead("earlier", email="ana@example.com")
+    consumers.remember(identity, earlier, duplicate=False, at_ns=NOON - NS_MINUTE, steady_ns=NOON - NS_MINUTE)
+    then = NOON - NS_MINUTE
+    consumers.send(identity, "earlier", "d", Sent(contract, buyer, then, steady_ns=then))
+    if outcome is not None:
+        consumers.settle(identity, "earlier", "d", outcome)
+
+    def said(lead: Lead, at_ns: int) -> list[str]:
+        return codes(dedup_rule(plan, lead, marks_of(lead, identity.keys), consumers, factory.moment(at_ns)))
+
+    lead = factory.lead(email="other@example.com")
+    assert bool(said(lead, NOON)) is refuses
+    assert not said(lead, NOON + NS_HOUR)
+    assert not said(factory.lead(phone="+15125550199", email="other@example.com"), NOON)
 
 
 def test_go_live_counts_from_the_local_midnight() -> None:

@@ -1,7 +1,8 @@
 """The fold, where random worlds are too short to reach."""
 
+from router.core.consumers import Identity
 from router.core.live import identity_of
-from router.core.state import FOLD_VERSION, Identity, State
+from router.core.state import FOLD_VERSION, State
 from router.model.facts import Received, Reserved, Settled
 from router.model.times import NS_DAY, NS_S
 from tests import factory
@@ -70,8 +71,8 @@ def test_dedup_forgets_after_its_window() -> None:
         lead = factory.lead(f"l{number}", at_ns=at_ns, phone=f"+1512555014{number}")
         received = Received(lead_id=lead.lead_id, source_id="web", lead_type="solar")
         world.state.apply(factory.entry(received, at_ns, lead))
-    assert list(world.state.seen) == ["l3", "l4"]
-    assert len(world.state.people) == 2
+    assert list(world.state.consumers.seen) == ["l3", "l4"]
+    assert len(world.state.consumers.taken["solar"]) == 2
 
 
 def test_a_doubt_holds_caps_but_no_connection() -> None:
@@ -103,5 +104,5 @@ def test_a_snapshot_of_another_fold_is_not_trusted() -> None:
     """What an older version of the fold wrote compares unequal, so a start folds all facts anew."""
     identity = identity_of(factory.book(factory.buyer("b", factory.contract("c"))))
     assert identity.fold == FOLD_VERSION
-    older = State.load(State(Identity(identity.fields, identity.keep_ns)).dump())
+    older = State.load(State(Identity(identity.keys, identity.keep_ns)).dump())
     assert older.identity != identity
