@@ -14,6 +14,7 @@ from typing import Final
 
 from router.clock import Clock
 from router.core.calendar import Calendar
+from router.core.consumers import Identity
 from router.core.guards import consequences, orphans, probing
 from router.core.live import Live, identity_of
 from router.core.rules.standing import Moment
@@ -49,6 +50,8 @@ log = logging.getLogger(__name__)
 _SNAPSHOT_PATIENCE_S: Final = 30.0
 #: The wall clock was set when it moved so far against the steady one since somebody asked.
 _STEP_NS: Final = NS_S // 10
+#: So many facts are folded anew in one turn, at a few microseconds each.
+_FOLDED_AT_ONCE: Final = 256
 
 
 class Batch:
@@ -109,14 +112,21 @@ class Journal:
             )
 
     async def adopt(self, book: Book, live: Live, *, by: str) -> None:
-        """Put other terms in force, in one step."""
+        """Put other terms in force, in one step.
+
+        Where their dedup needs more of the past than the state remembers, all facts are folded anew before: nobody is
+        judged by terms that do not know yet whom a contract had.
+        """
         await archive.keep(book, self.book, self.ledger, self.clock)
-        same_people = identity_of(book) == identity_of(self.book)
+        identity = identity_of(book)
+        state = await self._caught_up(identity) if identity != self.state.identity else None
         self.book, self.live = book, live
+        self.state = self.state if state is None else state
         self.loaded_at_ns = self.clock.wall_ns()
-        await self.write([TermsLoaded(terms_version=book.version, by=by), *orphans(book, self.state)])
-        if not same_people:  # dedup needs more of the past than the state remembers
-            await self.refold()
+        written = self._noted([TermsLoaded(terms_version=book.version, by=by), *orphans(book, self.state)])
+        if state is not None:
+            self.on_folded()
+        await written
 
     def fail(self, error: BaseException) -> None:
         """Something nobody can mend in here: the process is to stop."""
@@ -244,10 +254,13 @@ class Journal:
 
     async def write(self, facts: Sequence[AnyFact]) -> None:
         """Note and make durable, for what operators do. Raises LedgerError."""
+        await self._noted(facts)
+
+    def _noted(self, facts: Sequence[AnyFact]) -> "asyncio.Future[int]":
         batch = self.batch()
         for fact in facts:
             self.note(batch, fact)
-        await self.commit(batch)
+        return self.commit(batch)
 
     def _written_intents(self, jobs: list[Job], durable: "asyncio.Future[int]") -> None:
         if not durable.cancelled() and durable.exception() is None:
@@ -280,36 +293,44 @@ class Journal:
             self._refolding = asyncio.get_running_loop().create_task(self._refold())
 
     async def _refold(self) -> None:
+        """As soon as the ledger can be written: fold all facts anew, swap, and go on with every open lead."""
         try:
             while not self.ledger.writable:
                 self._writable.clear()
                 await self._writable.wait()
-            await self.refold()
+            state = await self._caught_up(identity_of(self.book))
+            while state.identity != identity_of(self.book):  # other terms came meanwhile
+                state = await self._caught_up(identity_of(self.book))
         except LedgerError as error:
             self.fail(error)
+            return
         finally:
             self._refolding = None
+        self.state = state
+        self.live = at_once(Live.building(self.book, self.live))
+        self.stale = False
+        log.warning("state folded anew", extra={"seq": self.ledger.head_seq})
+        self.on_folded()
 
-    async def refold(self) -> None:
-        """Fold all durable facts anew, add what is on its way, swap, and go on with every open lead."""
-        seq = 0
-        state = State(identity_of(self.book))
+    async def _caught_up(self, identity: Identity) -> State:
+        """All durable facts folded, in turns with everybody else's work, and what is on its way to the ledger.
+
+        Nothing yields after the last of them.
+        """
+        state, seq = State(identity), 0
         while True:
             async for entries in self.ledger.facts_after(seq):
-                for at, entry in entries:
+                for seq, entry in entries:
                     state.apply(entry)
-                    seq = at
+                    if not seq % _FOLDED_AT_ONCE:
+                        await asyncio.sleep(0)
             if seq == self.ledger.head_seq:
                 break
         for future, unwritten in self._unwritten:
             if not future.done():
                 for entry in unwritten:
                     state.apply(entry)
-        self.state = state
-        self.live = at_once(Live.building(self.book, self.live))
-        self.stale = False
-        log.warning("state folded anew", extra={"seq": seq})
-        self.on_folded()
+        return state
 
 
 def _told(after: Callable[[bool], None], durable: "asyncio.Future[int]") -> None:

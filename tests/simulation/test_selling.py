@@ -13,7 +13,7 @@ from router.engine import Refused
 from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.model.delivery import HttpRequest
-from router.model.facts import AnyFact, Attempted, Ended, Reserved, Settled
+from router.model.facts import Attempted, Ended, Reserved, Settled
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
 from router.terms.candidate import Candidate
 from tests import factory
@@ -510,13 +510,13 @@ def test_a_lead_that_comes_while_terms_are_put_down_walks_its_ranking(monkeypatc
     )
 
     async def story(w: RouterWorld) -> None:
-        write = w.engine.journal.write
+        noted = w.engine.journal._noted
 
-        async def slowly(facts: list[AnyFact]) -> None:
+        async def slowly(written: "asyncio.Future[int]") -> int:
             await asyncio.sleep(30)
-            await write(facts)
+            return await written
 
-        monkeypatch.setattr(w.engine.journal, "write", slowly)
+        monkeypatch.setattr(w.engine.journal, "_noted", lambda facts: asyncio.ensure_future(slowly(noted(facts))))
         controls = Controls(w.engine, factory.reader(lambda: Candidate(terms=after, problems=(), secrets={})))
         before, reload = w.engine.book, asyncio.ensure_future(controls.reload(by="operator:alice"))
         while w.engine.book is before:
