@@ -17,7 +17,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +82,7 @@ def toml(value: object) -> str:
         return json.dumps(format_duration(value))
     if isinstance(value, (str, int, float)):
         return json.dumps(value)
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence):
         return f"[{', '.join(map(toml, value))}]"
     tree = value if isinstance(value, Mapping) else written(value)
     return f"{{ {', '.join(f'{json.dumps(name)} = {toml(one)}' for name, one in tree.items() if one is not None)} }}"

@@ -11,6 +11,7 @@ from typing import Final
 
 from router.core.masks import mask_of
 from router.terms.book import ContractPlan
+from router.terms.codes import Packed
 from router.terms.coverage import Coverage, Entry
 from router.terms.geography import us
 from router.terms.steps import Steps
@@ -159,7 +160,7 @@ class _Named:
             for prefix in _starting(entry.prefixes, self._initial):
                 prefixes[prefix] = prefixes.get(prefix, 0) | bits
             try:
-                for number in map(numbers.__getitem__, codes):
+                for number in codes.numbers if isinstance(codes, Packed) else map(numbers.__getitem__, codes):
                     masks[number - first] |= bits
             except KeyError:  # a code that is not in use; doing the others again changes nothing
                 for code in codes:

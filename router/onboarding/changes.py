@@ -13,6 +13,7 @@ from msgspec import Struct
 from router.model.money import Money, format_money
 from router.model.times import Duration, format_duration
 from router.terms.book import Book, ContractPlan
+from router.terms.codes import Packed
 from router.terms.coverage import Coverage
 from router.terms.geography import us
 from router.terms.schema import Buyer, Endpoint
@@ -95,7 +96,7 @@ def _plain(value: Any) -> Any:
         return format_duration(value)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | Packed):
         return [_plain(one) for one in value]
     return None if value is msgspec.UNSET else value
 

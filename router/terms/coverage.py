@@ -4,8 +4,7 @@ Whatever is written (codes, ranges, prefixes, states, counties, cities, circles,
 prefixes, nothing else: that is all the index has to know. A range is decomposed, never enumerated, so
 "00000-99999" costs ten prefixes. Each written entry stays one `Entry`, so that a decision can name what allowed it.
 
-Codes are interned and kept in sorted tuples: a hundred thousand contracts share their texts, and a tuple is a
-fifth of a set.
+Codes are kept in order, packed (`terms.codes`): two bytes for each.
 """
 
 import math
@@ -17,9 +16,11 @@ from operator import eq
 from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from router.terms.code_lists import read_entries
-from router.terms.geography import Codes, Geography, us
+from router.terms.codes import Packed, packed
+from router.terms.geography import Geography, us
 from router.terms.postal import COUNTRIES, EntryError, Parsed, canonical_postal_code, parse_entry
 from router.terms.schema import CoverageTerms, Exclude, Radius
 
@@ -58,9 +59,12 @@ class Entry(Struct, frozen=True, weakref=True):
     """
 
     label: str
-    codes: tuple[str, ...] = ()
+    codes: Sequence[str] = ()
     prefixes: tuple[str, ...] = ()
     approximate: bool = False
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "codes", packed(self.codes))
 
     def holds(self, code: str) -> bool:
         """Whether a canonical code is among these."""
@@ -129,7 +133,7 @@ def _areas(country: str, initials: str) -> tuple[str, ...]:
     return tuple([country + initial for initial in initials])
 
 
-def _initials(texts: Codes) -> Iterator[str]:
+def _initials(texts: Sequence[str]) -> Iterator[str]:
     """The first characters of sorted texts, each once."""
     at = 0
     while at < len(texts):
@@ -226,12 +230,12 @@ class _Reading:
             *self.files("exclude.files", terms.files),
         )
 
-    def postal_codes(self, key: str, texts: tuple[str, ...]) -> Iterator[Entry]:
+    def postal_codes(self, key: str, texts: Sequence[str]) -> Iterator[Entry]:
         """One entry for all single codes, then one for each range, prefix, outcode or FSA."""
         single, wide = self._understood(_List(key), range(len(texts)), texts)
         if single:
             codes = _distinct(single)
-            yield Entry(POSTAL_CODES, texts if codes == texts else codes)  # one tuple for what was written and meant
+            yield Entry(POSTAL_CODES, texts if codes == texts else codes)  # one list for what was written and meant
         for text, parsed in wide:
             yield Entry(f"{POSTAL_CODES}: {text}", parsed.codes, parsed.prefixes)
 
@@ -251,7 +255,7 @@ class _Reading:
             here = _List(place, name)
             single, wide = self._understood(here, [line for line, _ in lines], [entry for _, entry in lines])
             codes = _distinct([*single, *(code for _, parsed in wide for code in parsed.codes)])
-            prefixes = _distinct([prefix for _, parsed in wide for prefix in parsed.prefixes])
+            prefixes = tuple(_distinct([prefix for _, parsed in wide for prefix in parsed.prefixes]))
             if codes or prefixes:
                 yield Entry(f"files: {name}", codes, prefixes)
             elif len(self._problems) == before:
@@ -294,7 +298,7 @@ class _Reading:
         Codes in use, which nearly all are, are known at one look; only the others are read closely.
         """
         geography = us() if self._country == "US" else None
-        if geography is not None and geography.in_use.issuperset(texts):
+        if geography is not None and (isinstance(texts, Packed) or geography.in_use.issuperset(texts)):
             return texts, []
         known = list(map(geography.codes.get, texts)) if geography else [None] * len(texts)
         single = [code for code in known if code is not None]
@@ -357,8 +361,10 @@ def _unknown(known: Sequence[str | None]) -> Sequence[int]:
     return [index for index, code in enumerate(known) if code is None] if None in known else ()
 
 
-def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
+def _distinct(texts: Sequence[str]) -> Sequence[str]:
     """In ascending order, each once."""
+    if isinstance(texts, Packed):
+        return texts.in_order()
     ordered = sorted(texts)
     return tuple(dict.fromkeys(ordered) if any(map(eq, ordered, islice(ordered, 1, None))) else ordered)
 
@@ -426,7 +432,7 @@ def _alone(entry: Entry | None, code: str) -> Entry | None:
     return Entry(f"{POSTAL_CODES}: {code}", (code,))
 
 
-def _among(codes: tuple[str, ...], code: str) -> bool:
+def _among(codes: Sequence[str], code: str) -> bool:
     at = bisect_left(codes, code)
     return at < len(codes) and codes[at] == code
 

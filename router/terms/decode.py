@@ -155,7 +155,7 @@ def _reader(kind: Any) -> Reader:
         return _text_form(kind)
     if origin is Literal:
         return _literal(args)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return _list(args[0])
     if origin is dict:
         return _mapping(args[1])
@@ -224,7 +224,7 @@ def _list(item: Any) -> Reader:
 
 
 def _all_plain(entries: Sequence[Any]) -> bool:
-    return all(type(entry) is str for entry in entries) and _UNUSABLE.search("".join(entries)) is None
+    return {*map(type, entries)} <= {str} and _UNUSABLE.search("".join(entries)) is None
 
 
 def _mapping(item: Any) -> Reader:

@@ -20,8 +20,6 @@ from difflib import get_close_matches
 from functools import cache, cached_property
 from typing import Any, Final, NamedTuple, TypeVar
 
-import zipcodes
-
 from router.terms.regions import US_STATES, state_code
 
 Codes = tuple[str, ...]
@@ -239,6 +237,8 @@ def _load() -> Geography:
     same: dict[str, str] = {}
     places: list[Place] = []
     accepted: dict[str, tuple[str, ...]] = {}
+    import zipcodes  # 10 ms, which commands that look up no code need not spend
+
     read: Callable[[str], list[dict[str, Any]]] = zipcodes.similar_to
     with _collector_resting():
         for digit in "0123456789":

@@ -7,7 +7,6 @@ terms. So an edit of one buyer writes one piece, and old terms share with the pr
 
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from sys import intern
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from router.terms.codes import Packed
 from router.terms.coverage import POSTAL_CODES, Coverage, Entry
 from router.terms.schema import Buyer, Contract, CoverageTerms, Endpoint, LeadType, RouterTerms, Source
 
@@ -162,6 +162,8 @@ def _canonical(value: Any) -> bytes:
 def _plain_scalar(value: Any) -> Any:
     if isinstance(value, int):  # Money and Duration are integers with a name
         return int(value)
+    if isinstance(value, Packed):
+        return tuple(value)
     raise NotImplementedError(f"a {type(value).__name__} in terms")
 
 
@@ -189,8 +191,7 @@ def read_entry(address: str, piece: bytes) -> Entry:
     """What `entry_piece` wrote: the one in memory, if there is one."""
     known = in_memory.get(address)
     if known is None:
-        entry = msgspec.json.decode(piece, type=Entry)
-        known = in_memory[address] = replace(entry, codes=_interned(entry.codes), prefixes=_interned(entry.prefixes))
+        known = in_memory[address] = msgspec.json.decode(piece, type=Entry)
     return known
 
 
@@ -211,7 +212,6 @@ class HalfRead(Struct, frozen=True, gc=False):
         buyer = replace(
             piece.buyer,
             endpoints={name: _with_bodies(one, piece.bodies[name]) for name, one in piece.buyer.endpoints.items()},
-            contracts=tuple(map(_with_shared_codes, piece.buyer.contracts)),
         )
         coverage = {
             contract.id: _coverage(piece.coverage[contract.id], contract, entries) for contract in buyer.contracts
@@ -237,18 +237,6 @@ def _entry(name: str | Entry, contract: Contract, entries: Mapping[str, Entry]) 
     if name == _AS_WRITTEN:
         return Entry(POSTAL_CODES, (contract.coverage or CoverageTerms()).postal_codes)
     return entries[name]
-
-
-def _with_shared_codes(contract: Contract) -> Contract:
-    """A postal code is one text in memory, however many contracts name it."""
-    coverage = contract.coverage
-    if coverage is None or not coverage.postal_codes:
-        return contract
-    return replace(contract, coverage=replace(coverage, postal_codes=_interned(coverage.postal_codes)))
-
-
-def _interned(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(intern, texts))
 
 
 def _with_bodies(endpoint: Endpoint, bodies: _Bodies) -> Endpoint:

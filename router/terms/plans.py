@@ -44,13 +44,14 @@ def contract_plan(
 ) -> ContractPlan:
     """A contract's plan; `tiers` are those of its lead type."""
     zone = ZoneInfo(buyer.time_zone or terms.router.defaults.time_zone)
-    own = _caps(f"contract:{contract.id}", contract.caps)
+    owner, buyer_owner = f"contract:{contract.id}", f"buyer:{buyer.id}"
+    own = _caps(owner, contract.caps)
     schedule, ramp, dedup = contract.schedule, contract.ramp, contract.dedup
     return ContractPlan(
         id=contract.id,
         buyer_id=buyer.id,
-        owner=f"contract:{contract.id}",
-        buyer_owner=f"buyer:{buyer.id}",
+        owner=owner,
+        buyer_owner=buyer_owner,
         lead_type=contract.lead_type,
         terms=contract,
         buyer=buyer,
@@ -63,7 +64,7 @@ def contract_plan(
         exclusive_price=int(contract.price if contract.exclusive_price is None else contract.exclusive_price),
         go_live=date.fromisoformat(contract.go_live) if contract.go_live else None,
         hours=parse_hours(schedule.open, schedule.closed_dates) if schedule else None,
-        caps=(*own, *_caps(f"buyer:{buyer.id}", buyer.caps)),
+        caps=(*own, *_caps(buyer_owner, buyer.caps)),
         day_limit=min(
             (cap.limit for cap in own if cap.per == "day" and not cap.rolling and cap.limit is not None), default=None
         ),

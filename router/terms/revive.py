@@ -160,8 +160,10 @@ def _pieces_of(book: Book, name: str, address: str, scribe: Scribe) -> Iterator[
         yield address, plain_piece(owners[kind][id_] if kind in owners else book.router)
         return
     part = book.parts[id_]
-    for plan in part.plans:
-        for entry_address, entry in scribe.entries(plan.terms, plan.coverage):
+    for entry_address in part.entries:
+        entry = in_memory[entry_address]
+        if id(entry) not in scribe.met:
+            scribe.met[id(entry)] = (entry, entry_address)
             yield entry_address, entry_piece(entry)
     yield address, scribe.buyer(part.buyer, part.place, {plan.id: plan.coverage for plan in part.plans})
 

@@ -1,16 +1,19 @@
 """The words of the configuration: one struct a TOML table, exactly as an operator writes them.
 
 Nothing here computes. `terms.load` fills these structs strictly, `terms.check` judges them together,
-`terms.compile` turns them into the Book that routing reads.
+`terms.compile` turns them into the Book that routing reads. Long lists of postal codes are held packed (`terms.codes`).
 Absent optional tables are `None`: a rule that is not written is not enforced.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
+from msgspec.structs import force_setattr
 
 from router.model.money import Money
 from router.model.times import NS_HOUR, NS_MINUTE, NS_MS, NS_S, Duration
+from router.terms.codes import packed
 
 Scalar = str | int | float | bool
 
@@ -382,7 +385,7 @@ class CoverageTerms(Table, kw_only=True, frozen=True):
     """`[contracts.coverage]`."""
 
     country: str | None = None
-    postal_codes: tuple[str, ...] = ()
+    postal_codes: Sequence[str] = ()
     states: tuple[str, ...] = ()
     counties: tuple[str, ...] = ()
     cities: tuple[str, ...] = ()
@@ -390,6 +393,9 @@ class CoverageTerms(Table, kw_only=True, frozen=True):
     files: tuple[str, ...] = ()
     exclude: Exclude = Exclude()
     everywhere: bool = False
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "postal_codes", packed(self.postal_codes))
 
 
 class FieldRule(Table, kw_only=True, frozen=True):

@@ -7,7 +7,9 @@ import pytest
 
 from router.core.index import Board
 from router.terms.book import Book
+from router.terms.codes import Packed
 from router.terms.compile import compile_book
+from router.terms.geography import us
 from router.terms.pieces import in_memory
 from router.terms.revive import found, revive, written
 from router.terms.schema import Terms
@@ -44,6 +46,27 @@ def test_an_entry_is_let_go_with_the_last_who_means_it() -> None:
     assert in_memory[address].codes == tuple(codes)
     del book
     assert address not in in_memory
+
+
+@pytest.mark.parametrize("others", [(), ("00001",), ("787*",)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_long_lists_are_packed_and_come_back(others: tuple[str, ...], turned: bool) -> None:
+    """As written and in order, by what was compiled and what was read again: the same lists, the same bytes."""
+    codes = [*us().starting("787")[:: -1 if turned else 1], *others]
+    book = factory.book(factory.buyer("b", factory.contract("c", coverage={"postal_codes": codes})))
+    pieces = dict(written(book))
+    again = revive(book.version, pieces.__getitem__)
+    assert dict(written(again)) == pieces
+    for one in (book, again):
+        plan = one.contracts["c"]
+        assert plan.coverage == book.contracts["c"].coverage
+        assert plan.terms.coverage is not None
+        assert plan.terms.coverage.postal_codes == tuple(codes)
+        assert plan.coverage.entries[0].codes == tuple(sorted(codes if others != ("787*",) else codes[:-1]))
+        assert isinstance(plan.terms.coverage.postal_codes, Packed) == (not others)
+        assert isinstance(plan.coverage.entries[0].codes, Packed) == (others != ("00001",))
+        if not others and not turned:
+            assert plan.coverage.entries[0].codes is plan.terms.coverage.postal_codes
 
 
 def test_an_edit_writes_one_piece_and_two_pages() -> None:
@@ -88,7 +111,8 @@ def test_terms_stored_in_one_piece_can_still_be_read() -> None:
     """What was written before there were pieces gives the same boards, under the version it had."""
     book = factory.book(*texans(2))
     coverage = {plan.id: plan.coverage for plan in book.contracts.values()}
-    text = msgspec.json.encode(Whole(1, coverage, book.terms), enc_hook=int)
+    whole = Whole(1, coverage, book.terms)
+    text = msgspec.json.encode(whole, enc_hook=lambda value: list(value) if isinstance(value, Packed) else int(value))
     old = revive("of-old", lambda _: text)
     assert old.version == "of-old"
     assert [plan.coverage for plan in old.contracts.values()] == list(coverage.values())
