@@ -316,9 +316,10 @@ class Board:
         yield
         #: The contracts of each tier, where one of them is asked for a bid.
         self.tier_masks = self._group((plan.tier.name, rank) for rank, plan in enumerate(plans)) if self.pinged else {}
-        self._of_buyer: dict[str, list[int]] = {}
+        of_buyer: dict[str, list[int]] = {}
         for rank, plan in enumerate(plans):
-            self._of_buyer.setdefault(plan.buyer_id, []).append(rank)
+            of_buyer.setdefault(plan.buyer_id, []).append(rank)
+        self._of_buyer = {buyer_id: tuple(ranks) for buyer_id, ranks in of_buyer.items()}
         self._of_large_buyer: dict[str, int] = {}
         yield
         self.deduped = mask_of((rank for rank, plan in enumerate(plans) if plan.dedup is not None), self.size)
