@@ -6,16 +6,14 @@ list is held: packed or a tuple, it is the same sequence of the same texts.
 
 from array import array
 from collections.abc import Iterator, Sequence
-from functools import cache
 from operator import eq, itemgetter
 from sys import intern
 from typing import Final, overload
 
-from router.terms.geography import us
+from router.terms.geography import NOT_IN_USE, us
 
 #: A tuple of so few is no larger.
 _FEW: Final = 16
-_NOT_IN_USE: Final = 0xFFFF
 
 
 class Packed(Sequence[str]):
@@ -65,15 +63,6 @@ class Packed(Sequence[str]):
         return self if ordered == self.numbers else Packed(ordered)
 
 
-@cache
-def _by_digits() -> "array[int]":
-    """The number of every code in use at what its digits say: a text just read is looked up at half the cost."""
-    found = array("H", [_NOT_IN_USE]) * 100_000
-    for code, number in us().numbers.items():
-        found[int(code)] = number
-    return found
-
-
 def packed(codes: Sequence[str]) -> Sequence[str]:
     """The list as it is to be kept. With a code that is not in use, or of few, it is a tuple."""
     if isinstance(codes, Packed):
@@ -81,7 +70,7 @@ def packed(codes: Sequence[str]) -> Sequence[str]:
     if len(codes) > _FEW and {*map(len, codes)} == {5}:
         text = "".join(codes)
         if text.isascii() and text.isdigit():
-            numbers = array("H", itemgetter(*map(int, codes))(_by_digits()))
-            if _NOT_IN_USE not in numbers:
+            numbers = array("H", itemgetter(*map(int, codes))(us().by_digits))
+            if NOT_IN_USE not in numbers:
                 return Packed(numbers)
     return codes if isinstance(codes, tuple) else tuple(map(intern, codes))

@@ -12,6 +12,7 @@ import math
 import re
 import sys
 import unicodedata
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ Codes = tuple[str, ...]
 K = TypeVar("K", bound=Hashable)
 
 EARTH_RADIUS_MILES: Final = 3958.7613
+#: No number of any code.
+NOT_IN_USE: Final = 0xFFFF
 _SUGGESTIONS_MAX: Final = 3
 _KINDS: Final = (
     "city and borough", "census area", "county", "parish", "borough", "municipality", "municipio", "city",
@@ -91,6 +94,14 @@ class Geography:
     def numbers(self) -> dict[str, int]:
         """Every code in use, numbered from 0 in ascending order."""
         return {code: number for number, code in enumerate(self._sorted)}
+
+    @cached_property
+    def by_digits(self) -> "array[int]":
+        """The number of every code in use at what its digits say: a text just read is looked up at half the cost."""
+        found = array("H", [NOT_IN_USE]) * 100_000
+        for code, number in self.numbers.items():
+            found[int(code)] = number
+        return found
 
     @cached_property
     def in_use(self) -> frozenset[str]:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from router.terms import geography
+from router.terms.coverage import _place_entry
 from router.terms.geography import Geography, us
+from router.terms.pieces import in_memory
 from tests.property.worlds import CODES
 
 
@@ -21,7 +23,9 @@ def few_codes() -> Iterator[None]:
     few = Geography(place for place in whole if place.code[:3] in starts)
     with pytest.MonkeyPatch.context() as patch:
         for country in (few, whole):
-            us.cache_clear()
+            us.cache_clear()  # and with it what numbers codes in another way
+            _place_entry.cache_clear()
+            in_memory.clear()
             patch.setattr(geography, "_load", lambda country=country: country)
             us()
             if country is few:
