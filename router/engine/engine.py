@@ -22,6 +22,7 @@ from router.engine.deliveries import Deliveries
 from router.engine.feed import Feed
 from router.engine.journal import Batch, Journal
 from router.engine.seller import Seller
+from router.engine.slices import Slices
 from router.engine.times import steady_of
 from router.engine.views import KnownRequest, LeadView, Refused
 from router.ledger.protocol import Ledger, LedgerFull
@@ -30,6 +31,7 @@ from router.model.lead import Lead
 from router.model.times import NS_S
 from router.terms.book import Book
 from router.terms.plans import rate_plan
+from router.terms.steps import Steps, at_once
 from router.transport import Transport
 
 RECENT_VIEWS_MAX: Final = 20_000
@@ -150,9 +152,14 @@ class Engine:
 
     def _look_again(self) -> None:
         if not self.draining:
-            self.seller.wake_all()
-            for delivery_id in list(self.state.held):
-                self.deliveries.watch_doubt(delivery_id)
+            at_once(self._looking_again())
+
+    def _looking_again(self) -> Steps[None]:
+        """Leads that wait and deliveries in doubt, in steps."""
+        yield from self.seller.waking()
+        for delivery_id in list(self.state.held):
+            self.deliveries.watch_doubt(delivery_id)
+            yield
 
     async def drain(self, within_s: float) -> None:
         """Take nothing new, let what is in flight finish for so many seconds, then leave the rest to the next start."""
@@ -170,9 +177,7 @@ class Engine:
         self.deliveries.secrets = secrets
         self.seller.remember_orders(live)
         await self.journal.adopt(book, live, by=by)
-        self.seller.wake_all()
-        for delivery_id in list(self.state.held):
-            self.deliveries.watch_doubt(delivery_id)
+        await Slices(self.clock).run(self._looking_again())
 
     async def write(self, facts: list[AnyFact]) -> None:
         """Note and make durable, for what operators do. Raises LedgerError."""

@@ -31,11 +31,13 @@ from router.model.facts import Asked, Bidden, Ended, PassedOver, Queued, Reopene
 from router.model.lead import Lead
 from router.terms.book import Book
 from router.terms.schema import Payout, Sell
-from router.terms.steps import at_once
+from router.terms.steps import Steps, at_once
 
 ORDERS_KEPT: Final = 8
 #: A fact names at most so many contracts that a lead passed over.
 PASSED_MAX: Final = 16
+#: At some sixty microseconds each.
+_WOKEN_AT_ONCE: Final = 32
 
 
 class Seller:
@@ -62,10 +64,11 @@ class Seller:
         """How many leads wait for a contract, or for one of `in_flight_max`."""
         return len(self._room) + len(self._gate)
 
-    def wake_all(self) -> None:
-        """Terms changed: everybody who waits tries again."""
+    def waking(self) -> Steps[None]:
+        """Terms or the clock changed: everybody who waits tries again, in steps."""
         for contract_id in self._room.lines():
             self._wake(contract_id)
+            yield
 
     def _landed(self) -> None:
         """A delivery ended: whoever waits for one of `in_flight_max` is next."""
@@ -281,8 +284,14 @@ class Seller:
             self._alarms.at(f"contract:{contract_id}", min(times), lambda: self._wake(contract_id))
 
     def _wake(self, contract_id: str) -> None:
-        """Something changed for a contract: whoever stands in its line tries again, in order, while there is room."""
-        while (waiter := self._room.first(contract_id)) is not None:
+        """Something changed for a contract: whoever stands in its line tries again, in order, while there is room.
+
+        Of a long line a few at a time, for a lead that comes has its turn too.
+        """
+        for _ in range(_WOKEN_AT_ONCE):
+            waiter = self._room.first(contract_id)
+            if waiter is None or self.draining:
+                return
             batch = self._journal.batch()
             lead = self._journal.state.open.get(waiter.lead_id)
             if lead is not None and lead.deliveries and not waiter.queued:  # on its way down a ranking
@@ -291,7 +300,8 @@ class Seller:
                 self.route(batch, waiter.lead_id, by="queue" if waiter.queued else "wait")
             self._journal.commit(batch)
             if waiter.lead_id in self._room or waiter.lead_id in self._gate:
-                break
+                return
+        asyncio.get_running_loop().call_soon(self._wake, contract_id)
 
     def _give_up(self, lead_id: str) -> None:
         """A waiting lead's time is over."""

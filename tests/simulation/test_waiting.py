@@ -224,3 +224,26 @@ def test_a_shared_lead_that_has_a_copy_sold_waits_for_nobody() -> None:
     status, copies, took_s = world.play(story)
     assert (status, copies) == ("sold", 1)
     assert took_s < 1
+
+
+def test_a_long_line_is_let_through_a_few_at_a_time() -> None:
+    """A hundred leads waited for the doors to open: all go, first in, first out, and none of them in one long step."""
+    buyer = factory.buyer("first", factory.contract("a", schedule=OPENS_AT_ONE), max_in_flight=1000)
+    world = RouterWorld(factory.book(buyer, lead_type=HELD), by_buyer(first=ACCEPTED))
+    steps = []
+
+    async def story(w: RouterWorld) -> list[str]:
+        ids = await held(w, 100)
+        wake = w.engine.seller._wake
+
+        def noted(contract_id: str) -> None:
+            before = len(order(w))
+            wake(contract_id)
+            steps.append(len(order(w)) - before)
+
+        w.engine.seller._wake = noted  # type: ignore[method-assign]
+        return [(await w.engine.settled(lead_id, 3 * 3600)).status for lead_id in ids]
+
+    assert world.play(story) == ["sold"] * 100
+    assert order(world) == [f"lead-{number}" for number in range(100)]
+    assert 0 < max(steps) <= 32
