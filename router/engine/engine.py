@@ -180,8 +180,9 @@ class Engine:
         await Slices(self.clock).run(self._looking_again())
 
     async def write(self, facts: list[AnyFact]) -> None:
-        """Note and make durable, for what operators do. Raises LedgerError."""
+        """Note and make durable, for what operators do; who waits looks again. Raises LedgerError."""
         await self.journal.write(facts)
+        await Slices(self.clock).run(self.seller.waking())
 
     async def save_snapshot(self) -> bool:
         """Write a snapshot of the state as it is now; whether it could be written."""

@@ -10,10 +10,13 @@ from typing import Final, NamedTuple
 
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
+from router.core.consumers import marks_of
 from router.core.decide import Choice, choose, decided_fact, recheck, reserve, stands_against
+from router.core.explain import every_refusal
 from router.core.index import Board, by_rank, members
 from router.core.live import Live
 from router.core.masks import bits
+from router.core.rules.finding import Finding
 from router.core.rules.standing import Moment, clock_of, standing
 from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
@@ -29,7 +32,7 @@ from router.model.codes import MOMENTARY
 from router.model.decision import Bid
 from router.model.facts import Asked, Bidden, Ended, PassedOver, Queued, Reopened
 from router.model.lead import Lead
-from router.terms.book import Book
+from router.terms.book import Book, ContractPlan
 from router.terms.schema import Payout, Sell
 from router.terms.steps import Steps, at_once
 
@@ -381,15 +384,30 @@ class Seller:
                     break
                 continue
             finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
-            if finding is None:
-                continue
-            if finding[0] in MOMENTARY:
+            if finding is not None and finding.code in MOMENTARY:
                 momentary.append(contract_id)
             if len(passed) < PASSED_MAX:
-                passed[contract_id] = finding[:3]
+                finding = finding or next(iter(self._refusals(plan, lead, batch.moment, bids)), None)
+                if finding is not None:
+                    passed[contract_id] = finding[:3]
         if passed and one.lead_id not in self._room:  # who waits was told when it began to
             self._journal.note(batch, PassedOver(lead_id=one.lead_id, refusals=passed))
         return offered, tuple(momentary)
+
+    def _refusals(self, plan: ContractPlan, lead: OpenLead, moment: Moment, bids: Bids | None) -> list[Finding]:
+        """What stands against a contract and this lead now, rule by rule."""
+        state = self._journal.state
+        return every_refusal(
+            self._journal.book,
+            plan,
+            lead.lead,
+            state,
+            moment,
+            mode=lead.mode,
+            released_at_ns=clock_of(moment, lead.released_steady_ns),
+            marks=marks_of(lead.lead, state.identity.keys),
+            bids=bids,
+        )
 
     def _ranking(self, lead: OpenLead) -> tuple[str, ...]:
         if isinstance(lead.ranking, tuple):

@@ -129,7 +129,7 @@ class Reserved(Fact, frozen=True, kw_only=True, tag=True):
 class PassedOver(Fact, frozen=True, kw_only=True, tag=True):
     """On the way down a ranking these contracts were not eligible any more: (code, expected, actual) by contract id.
 
-    Only what stood against the contract itself is told, and of the best ranked ones.
+    The first refusal of the best ranked ones is told.
     """
 
     lead_id: str

@@ -13,7 +13,7 @@ from router.engine import Refused
 from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.model.delivery import HttpRequest
-from router.model.facts import Attempted, Ended, Reserved, Settled
+from router.model.facts import Attempted, Ended, PassedOver, Reserved, Settled
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S
 from router.terms.candidate import Candidate
 from tests import factory
@@ -692,3 +692,33 @@ def test_a_source_with_a_cap_of_nothing_is_closed() -> None:
             await w.take(factory.lead("lead-1", at_ns=w.clock.wall_ns()))
 
     RouterWorld(book, by_buyer(first=ACCEPTED)).play(story)
+
+
+@pytest.mark.parametrize(
+    ("terms", "code"),
+    [
+        ({"sla": {"deliver_within": "100ms"}}, "too_late"),
+        ({"dedup": {"keys": [["phone"]], "window": "1d", "scope": "buyer"}}, "duplicate"),
+    ],
+)
+def test_who_is_passed_over_for_the_lead_is_told_why(terms: dict[str, Any], code: str) -> None:
+    """The first buyer declines; meanwhile the second may not have this lead any more, by a rule about the lead."""
+    world = RouterWorld(
+        factory.book(
+            factory.buyer("first", factory.contract("c-first", price="20.00")),
+            factory.buyer("second", factory.contract("c-second", price="10.00", **terms)),
+            lead_type={"dedup": None},
+        ),
+        by_buyer(first=REJECTED, second=ACCEPTED),
+    )
+
+    async def story(w: RouterWorld) -> list[str]:
+        ids = ["l1", "l2"]
+        for lead_id in ids:
+            await w.take(factory.lead(lead_id, at_ns=w.clock.wall_ns()))
+        return [(await w.engine.settled(lead_id, 60)).status for lead_id in ids]
+
+    ended = world.play(story)
+    passed = [fact.refusals["c-second"][0] for fact in facts(world, PassedOver)]
+    assert passed == ([code] * 2 if code == "too_late" else [code])
+    assert ended == (["unsold"] * 2 if code == "too_late" else ["sold", "unsold"])

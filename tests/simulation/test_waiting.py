@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.engine.controls import Controls
 from router.model.delivery import HttpRequest
 from router.model.facts import PassedOver, Reserved
 from router.model.times import NS_S
@@ -247,3 +248,19 @@ def test_a_long_line_is_let_through_a_few_at_a_time() -> None:
     assert world.play(story) == ["sold"] * 100
     assert order(world) == [f"lead-{number}" for number in range(100)]
     assert 0 < max(steps) <= 32
+
+
+def test_who_waits_goes_to_a_contract_that_is_resumed() -> None:
+    """Queued for one that is full, the lead may have another as soon as somebody resumes it."""
+    full = factory.contract("a", caps=[{"per": "day", "limit": 0}], at_cap="queue")
+    book = factory.book(factory.buyer("first", full), factory.buyer("second", factory.contract("b")), lead_type=HELD)
+    world = RouterWorld(book, by_buyer(first=ACCEPTED, second=ACCEPTED))
+
+    async def story(w: RouterWorld) -> list[str]:
+        controls = Controls(w.engine, factory.reader(lambda: pytest.fail("nobody reads terms")))
+        await controls.pause("contract", "b", reason="holiday", by="operator:ann")
+        ids = await held(w, 3)
+        await controls.resume("contract", "b", by="operator:ann")
+        return [(await w.engine.settled(lead_id, 5)).status for lead_id in ids]
+
+    assert world.play(story) == ["sold"] * 3
