@@ -124,7 +124,7 @@ def choose(
         best = left.bit_length() - 1
         return Choice(board, covering, passing, left, blocked, details, (best,), (best,), (), counted, bids)
     ranked, winners, turns = _rank(board, state, lead, left, copies, bids) if left else ((), (), ())
-    if winners and not _keeps_margin(board, winners, payout, bids):
+    if winners and not keeps_margin(board, winners, payout, bids):
         blocked["below_margin"] = blocked.get("below_margin", 0) | left
         left, ranked, winners, turns = 0, (), (), ()
     return Choice(board, covering, passing, left, blocked, details, ranked, winners, turns, counted, bids)
@@ -179,7 +179,8 @@ def _duplicates(board: Board, state: State, lead: Lead, asked: int, moment: Mome
     return {rank: finding for rank, finding in asked_of if finding is not None}
 
 
-def _keeps_margin(board: Board, winners: tuple[int, ...], payout: int, bids: Bids | None) -> bool:
+def keeps_margin(board: Board, winners: tuple[int, ...], payout: int, bids: Bids | None) -> bool:
+    """Whether the copies of a shared lead together keep the margin over what is paid for it."""
     if board.mode != "shared":
         return True
     floor = board.book.lead_types[board.lead_type].sell.margin_floor

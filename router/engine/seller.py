@@ -11,7 +11,16 @@ from typing import Final, NamedTuple
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
 from router.core.consumers import marks_of
-from router.core.decide import Choice, choose, decided_fact, recheck, reserve, stands_against
+from router.core.decide import (
+    MARGIN_TOGETHER,
+    Choice,
+    choose,
+    decided_fact,
+    keeps_margin,
+    recheck,
+    reserve,
+    stands_against,
+)
 from router.core.explain import every_refusal
 from router.core.index import Board, by_rank, members
 from router.core.live import Live
@@ -20,6 +29,7 @@ from router.core.rules.finding import Finding
 from router.core.rules.standing import Moment, clock_of, standing
 from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
+from router.core.standings import Standings
 from router.core.state import OpenLead
 from router.engine.alarms import Alarms
 from router.engine.asking import Asker, Round
@@ -362,21 +372,17 @@ class Seller:
         bids = None
         if standings is not None and standings.board.pinged:
             bids = stand_ins(standings.board) if one.test else taken_in(lead)
-        for place, contract_id in enumerate(self._ranking(lead) if standings is not None else ()):
+        ranking = self._ranking(lead) if standings is not None else ()
+        if standings is not None and not self._keeps_margin(standings, lead, ranking, batch.moment, bids):
+            left = [name for name in ranking if name not in lead.buyers.values()]
+            refusals = dict.fromkeys(left[:PASSED_MAX], MARGIN_TOGETHER[:3])
+            self._journal.note(batch, PassedOver(lead_id=one.lead_id, refusals=refusals))
+            return 0, ()
+        for place, contract_id in enumerate(ranking):
             plan = self._journal.book.contracts.get(contract_id)
             if plan is None or plan.buyer_id in lead.buyers or standings is None:
                 continue
-            rank = recheck(
-                standings.board,
-                standings,
-                self._journal.state,
-                one,
-                batch.moment,
-                contract_id=contract_id,
-                released_at_ns=clock_of(batch.moment, lead.released_steady_ns),
-                throttled=lead.throttled,
-                bids=bids,
-            )
+            rank = self._recheck(standings, lead, contract_id, batch.moment, bids)
             if rank is not None:
                 self._reserve(batch, standings.board, rank, lead, place, bids)
                 offered += 1
@@ -393,6 +399,46 @@ class Seller:
         if passed and one.lead_id not in self._room:  # who waits was told when it began to
             self._journal.note(batch, PassedOver(lead_id=one.lead_id, refusals=passed))
         return offered, tuple(momentary)
+
+    def _recheck(
+        self, standings: Standings, lead: OpenLead, contract_id: str, moment: Moment, bids: Bids | None
+    ) -> int | None:
+        return recheck(
+            standings.board,
+            standings,
+            self._journal.state,
+            lead.lead,
+            moment,
+            contract_id=contract_id,
+            released_at_ns=clock_of(moment, lead.released_steady_ns),
+            throttled=lead.throttled,
+            bids=bids,
+        )
+
+    def _keeps_margin(
+        self, standings: Standings, lead: OpenLead, ranking: tuple[str, ...], moment: Moment, bids: Bids | None
+    ) -> bool:
+        """Whether the copies that a shared lead can still be sold in keep the margin together.
+
+        Once one is sold or may be, what is paid for the lead is due: each further copy makes up for some of it.
+        """
+        sell = self._journal.book.lead_types[lead.lead.lead_type].sell
+        if lead.mode != "shared" or sell.margin_floor is None:
+            return True
+        if any(outcome in (None, "accepted", "in_doubt") for outcome in lead.deliveries.values()):
+            return True
+        ranks: dict[str, int] = {}
+        for contract_id in ranking:
+            plan = self._journal.book.contracts.get(contract_id)
+            if plan is None or plan.buyer_id in lead.buyers or plan.buyer_id in ranks:
+                continue
+            rank = self._recheck(standings, lead, contract_id, moment, bids)
+            if rank is not None:
+                ranks[plan.buyer_id] = rank
+                if len(ranks) == copies_of(sell, lead.mode)[0]:
+                    break
+        payout = payout_once(self.payout(lead.lead))
+        return not ranks or keeps_margin(standings.board, tuple(ranks.values()), payout, bids)
 
     def _refusals(self, plan: ContractPlan, lead: OpenLead, moment: Moment, bids: Bids | None) -> list[Finding]:
         """What stands against a contract and this lead now, rule by rule."""

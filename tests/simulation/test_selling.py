@@ -722,3 +722,38 @@ def test_who_is_passed_over_for_the_lead_is_told_why(terms: dict[str, Any], code
     passed = [fact.refusals["c-second"][0] for fact in facts(world, PassedOver)]
     assert passed == ([code] * 2 if code == "too_late" else [code])
     assert ended == (["unsold"] * 2 if code == "too_late" else ["sold", "unsold"])
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "status"),
+    [
+        ({"b0": REJECTED, "b1": ACCEPTED, "b2": ACCEPTED}, ["b0"], "unsold"),
+        ({"b0": ACCEPTED, "b1": REJECTED, "b2": ACCEPTED}, ["b0", "b1", "b2"], "sold"),
+        ({"b0": HANG, "b1": REJECTED, "b2": ACCEPTED}, ["b0", "b1", "b2"], "sold"),
+    ],
+)
+def test_copies_that_cannot_make_up_for_the_payout_are_not_sold(
+    answers: dict[str, Answer], asked: list[str], status: str
+) -> None:
+    """12.00 are paid for the lead, 1.00 is to be kept: without the best of three buyers the others bring 11.00.
+
+    Once a copy is sold, or may be, the payout is due, and every other copy makes up for some of it.
+    """
+    world = RouterWorld(
+        factory.book(
+            *(
+                factory.buyer(f"b{n}", factory.contract(f"c{n}", price=f"{7 - n}.00"), endpoint=CAREFUL)
+                for n in range(3)
+            ),
+            lead_type={"sell": {"mode": "shared", "max_copies": 3, "parallel": 1, "margin_floor": "1.00"}},
+            source={"payout": {"solar": "12.00"}},
+        ),
+        by_buyer(**answers),
+    )
+    view = world.play(lambda w: w.sell(factory.lead()))
+    assert (world.buyers.asked(), view.status) == (asked, status)
+    if status == "unsold":
+        (passed,) = facts(world, PassedOver)
+        assert {name: refusal[0] for name, refusal in passed.refusals.items()} == dict.fromkeys(
+            ("c1", "c2"), "below_margin"
+        )
