@@ -21,7 +21,7 @@ from router.terms.schema import Scope
 Key = tuple[str, ...]
 #: The mark of each key set of which a lead has all fields.
 Marks = dict[Key, bytes]
-SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+_SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 #: More are forgotten with each new lead than come, so that they do not pile up.
 _FORGOTTEN_AT_ONCE: Final = 2
@@ -121,7 +121,7 @@ class Consumers(Struct):
             for mark in seen.marks:
                 _take_out(taken, mark, lead_id)
         for sent in seen.sent.values():
-            for scope in SCOPES:
+            for scope in _SCOPES:  # it may have been listed in any
                 self._leave(seen, scope, sent, lead_id)
 
     def _leave(self, seen: Seen, scope: Scope, sent: Sent, lead_id: str) -> None:

@@ -203,8 +203,9 @@ class Live:
         known = self._known.get(contract_id)
         if known is None:
             plan = self.book.contracts.get(contract_id)
-            if plan is not None:
-                own, of_all = _dearest((plan,)), _dearest(self.book.parts[plan.buyer_id].plans)
+            buyer = None if plan is None else self._buyer(plan.buyer_id)
+            if plan is not None and buyer is not None:
+                own, of_all = _dearest((plan,)), buyer.dearest
                 steps = (
                     1 if cap.limit is not None else own if cap.owner == plan.owner else of_all for cap in plan.caps
                 )

@@ -21,6 +21,7 @@ from router.engine.asking import Asker
 from router.engine.deliveries import Deliveries
 from router.engine.feed import Feed
 from router.engine.journal import Batch, Journal
+from router.engine.orders import Orders
 from router.engine.seller import Seller
 from router.engine.slices import Slices
 from router.engine.times import steady_of
@@ -55,7 +56,8 @@ class Engine:
         self.journal = Journal(book, ledger, clock)
         self.deliveries = Deliveries(self.journal, transport, secrets, alarms)
         self.asker = Asker(self.journal, self.deliveries)
-        self.seller = Seller(self.journal, self.deliveries, self.asker, alarms)
+        self.orders = Orders(self.journal)
+        self.seller = Seller(self.journal, self.deliveries, self.asker, alarms, self.orders)
         self.journal.on_ended = self._tell
         self.journal.on_reopened = self._lead_reopened
         self.journal.on_folded = self._take_up
@@ -129,10 +131,10 @@ class Engine:
 
     async def _recall_orders(self) -> None:
         """Leads that were ranked under other terms than these go on in that order."""
-        for version in sorted(self.seller.unknown_orders()):
+        for version in sorted(self.orders.unknown()):
             book = await archive.fetch(version, self.book, self.ledger, self.clock)
             if book is not None:
-                self.seller.recall_orders(book)
+                self.orders.recall(book)
 
     def _take_up(self) -> None:
         """After a start or a fold: in-flight deliveries of the last life become doubts, open leads go on."""
@@ -175,7 +177,7 @@ class Engine:
     async def adopt(self, book: Book, live: Live, secrets: Mapping[str, str], *, by: str) -> None:
         """Put other terms in force, in one step. Everything in flight ends under the terms it was sent by."""
         self.deliveries.secrets = secrets
-        self.seller.remember_orders(live)
+        self.orders.remember(live)
         await self.journal.adopt(book, live, by=by)
         await Slices(self.clock).run(self._looking_again())
 

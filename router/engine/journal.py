@@ -121,7 +121,8 @@ class Journal:
         identity = identity_of(book)
         state = await self._caught_up(identity) if identity != self.state.identity else None
         self.book, self.live = book, live
-        self.state = self.state if state is None else state
+        if state is not None:
+            self.state = state
         self.loaded_at_ns = self.clock.wall_ns()
         written = self._noted([TermsLoaded(terms_version=book.version, by=by), *orphans(book, self.state)])
         if state is not None:

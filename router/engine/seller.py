@@ -6,7 +6,7 @@ The rule here: decide and note the facts, with no `await` in between. None of th
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
@@ -22,12 +22,10 @@ from router.core.decide import (
     stands_against,
 )
 from router.core.explain import every_refusal
-from router.core.index import Board, by_rank, members
-from router.core.live import Live
+from router.core.index import Board
 from router.core.masks import bits
 from router.core.rules.finding import Finding
 from router.core.rules.standing import Moment, clock_of, standing
-from router.core.rules.static import Mode
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
 from router.core.standings import Standings
 from router.core.state import OpenLead
@@ -35,6 +33,7 @@ from router.engine.alarms import Alarms
 from router.engine.asking import Asker, Round
 from router.engine.deliveries import Deliveries
 from router.engine.journal import Batch, Journal
+from router.engine.orders import Orders
 from router.engine.times import deadline_of, is_young, steady_of
 from router.engine.views import LeadView
 from router.engine.waiting import Waiter, WaitingRoom
@@ -42,11 +41,10 @@ from router.model.codes import MOMENTARY
 from router.model.decision import Bid
 from router.model.facts import Asked, Bidden, Ended, PassedOver, Queued, Reopened
 from router.model.lead import Lead
-from router.terms.book import Book, ContractPlan
+from router.terms.book import ContractPlan
 from router.terms.schema import Payout, Sell
-from router.terms.steps import Steps, at_once
+from router.terms.steps import Steps
 
-ORDERS_KEPT: Final = 8
 #: A fact names at most so many contracts that a lead passed over.
 PASSED_MAX: Final = 16
 #: At some sixty microseconds each.
@@ -56,22 +54,21 @@ _WOKEN_AT_ONCE: Final = 32
 class Seller:
     """Who gets which lead next. `on_end` is told of every lead that ends."""
 
-    def __init__(self, journal: Journal, deliveries: Deliveries, asker: Asker, alarms: Alarms) -> None:
+    def __init__(self, journal: Journal, deliveries: Deliveries, asker: Asker, alarms: Alarms, orders: Orders) -> None:
         self.draining = False
         self.on_end: Callable[[LeadView], None] = lambda _: None
         self._journal = journal
         self._deliveries = deliveries
         self._asker = asker
         self._alarms = alarms
+        self._orders = orders
         self._room = WaitingRoom()
         self._gate: deque[str] = deque()
         self._bidden_at_gate: set[str] = set()  # whose bids are in
-        self._orders: dict[_Order, tuple[str, ...]] = {}
         deliveries.advance = self.advance
         deliveries.freed = self.freed
         deliveries.landed = self._landed
         asker.told = self._told
-        self.remember_orders(journal.live)
 
     def __len__(self) -> int:
         """How many leads wait for a contract, or for one of `in_flight_max`."""
@@ -372,24 +369,22 @@ class Seller:
         bids = None
         if standings is not None and standings.board.pinged:
             bids = stand_ins(standings.board) if one.test else taken_in(lead)
-        ranking = self._ranking(lead) if standings is not None else ()
-        if standings is not None and not self._keeps_margin(standings, lead, ranking, batch.moment, bids):
-            left = [name for name in ranking if name not in lead.buyers.values()]
-            refusals = dict.fromkeys(left[:PASSED_MAX], MARGIN_TOGETHER[:3])
-            self._journal.note(batch, PassedOver(lead_id=one.lead_id, refusals=refusals))
-            return 0, ()
+        ranking = self._orders.ranking(lead) if standings is not None else ()
+        too_little = standings is not None and not self._keeps_margin(standings, lead, ranking, batch.moment, bids)
         for place, contract_id in enumerate(ranking):
             plan = self._journal.book.contracts.get(contract_id)
             if plan is None or plan.buyer_id in lead.buyers or standings is None:
                 continue
             rank = self._recheck(standings, lead, contract_id, batch.moment, bids)
-            if rank is not None:
+            if rank is not None and not too_little:
                 self._reserve(batch, standings.board, rank, lead, place, bids)
                 offered += 1
                 if offered == copies:
                     break
                 continue
-            finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
+            finding: Finding | None = MARGIN_TOGETHER
+            if rank is None:
+                finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
             if finding is not None and finding.code in MOMENTARY:
                 momentary.append(contract_id)
             if len(passed) < PASSED_MAX:
@@ -455,40 +450,6 @@ class Seller:
             bids=bids,
         )
 
-    def _ranking(self, lead: OpenLead) -> tuple[str, ...]:
-        if isinstance(lead.ranking, tuple):
-            return lead.ranking
-        order = self._orders.get(_order_of(lead), ())
-        mask = int.from_bytes(lead.ranking, "big")
-        return tuple(order[rank] for rank in range(len(order) - 1, -1, -1) if mask >> rank & 1)
-
-    def remember_orders(self, live: Live) -> None:
-        """The rank order of terms, before they are in force: a ranking recorded as a mask is walked by it.
-
-        Those of the last few terms are kept, and those that a lead still refers to.
-        """
-        for board in (standings.board for standings in live.all()):
-            self._orders[_Order(live.book.version, board.lead_type, board.mode, board.area)] = board.ids
-        kept = {*list(dict.fromkeys(key.version for key in self._orders))[-ORDERS_KEPT:]}
-        kept |= {key.version for key in self._referred()}
-        self._orders = {key: order for key, order in self._orders.items() if key.version in kept}
-
-    def _referred(self) -> set["_Order"]:
-        """The orders by which leads that may go on were ranked, where that is a mask with anybody in it."""
-        leads = self._journal.state.open.values()
-        return {_order_of(lead) for lead in leads if isinstance(lead.ranking, bytes) and any(lead.ranking)}
-
-    def unknown_orders(self) -> set[str]:
-        """The terms versions by which an open lead was ranked and of which the order is not known in this process."""
-        return {key.version for key in self._referred() if not self._orders.get(key)}
-
-    def recall_orders(self, book: Book) -> None:
-        """The rank orders of terms that were in force before this process began."""
-        for key in self._referred():
-            if key.version == book.version and key.lead_type in book.lead_types:
-                plans = at_once(by_rank(members(book, key.lead_type, key.area), key.mode))
-                self._orders[key] = tuple(plan.id for plan in plans)
-
     def reopen(self, fact: Reopened, lead: Lead) -> "asyncio.Future[int]":
         """Run an ended lead again; the caller has seen that nothing of it is in flight or in doubt."""
         batch = self._journal.batch()
@@ -536,19 +497,6 @@ class Seller:
         """What the lead's source is paid under the current terms."""
         source = self._journal.book.sources.get(lead.source_id)
         return source.payout.get(lead.lead_type) if source is not None else None
-
-
-class _Order(NamedTuple):
-    """Where a rank order holds: terms, lead type, mode, postal area."""
-
-    version: str
-    lead_type: str
-    mode: Mode
-    area: str
-
-
-def _order_of(lead: OpenLead) -> _Order:
-    return _Order(lead.terms_version, lead.lead.lead_type, lead.mode, lead.area)
 
 
 def _contracts(choices: list[Choice], codes: Iterable[str]) -> tuple[str, ...]:

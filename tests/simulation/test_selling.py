@@ -757,3 +757,28 @@ def test_copies_that_cannot_make_up_for_the_payout_are_not_sold(
         assert {name: refusal[0] for name, refusal in passed.refusals.items()} == dict.fromkeys(
             ("c1", "c2"), "below_margin"
         )
+
+
+def test_copies_that_make_up_for_the_payout_together_in_a_moment_are_waited_for() -> None:
+    """The best buyer declines, and the second's rate is used up: the third alone brings too little, both do not."""
+    rate = {"leads": 12, "per": "minute", "burst": 1}
+    world = RouterWorld(
+        factory.book(
+            factory.buyer(
+                "b0", factory.contract("c0", price="8.00", criteria=[{"field": "homeowner", "equals": True}])
+            ),
+            factory.buyer("b1", factory.contract("c1", price="7.00", rate=rate)),
+            factory.buyer("b2", factory.contract("c2", price="6.00")),
+            lead_type={"sell": {"mode": "shared", "max_copies": 2, "parallel": 1, "margin_floor": "1.00"}},
+            source={"payout": {"solar": "12.00"}},
+        ),
+        by_buyer(b0=REJECTED, b1=ACCEPTED, b2=ACCEPTED),
+    )
+
+    async def story(w: RouterWorld) -> tuple[str, int]:
+        await w.take(factory.lead("l1", homeowner=True))
+        await w.take(factory.lead("l2", phone="+15125550148", email=None))
+        view = await w.engine.settled("l1", 60)
+        return view.status, view.copies
+
+    assert world.play(story) == ("sold", 2)

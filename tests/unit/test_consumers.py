@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.core.consumers import SCOPES, Consumers, Identity, Sent, marks_of
+from router.core.consumers import Consumers, Identity, Sent, marks_of
 from router.core.rules.history import dedup_rule, intake_duplicate
 from router.core.state import State
 from router.model.codes import Outcome
@@ -21,7 +21,7 @@ class Past:
     """Leads and what was sent of them, all at noon."""
 
     def __init__(self, *keys: tuple[str, ...], declined: bool = False) -> None:
-        self.identity = Identity(keys, 10**18, scopes=SCOPES, declined=declined)
+        self.identity = Identity(keys, 10**18, scopes=("contract", "buyer", "lead_type"), declined=declined)
         self.consumers = Consumers()
 
     def lead(self, lead_id: str, *, duplicate: bool = False, **fields: Any) -> None:
