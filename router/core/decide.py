@@ -29,12 +29,10 @@ from router.model.codes import REFUSAL_CODES
 from router.model.decision import Bid, Claim
 from router.model.facts import Contracts, Decided, Reserved, Turn
 from router.model.lead import Lead
+from router.model.money import format_money
 from router.terms.book import ContractPlan
 from router.terms.geography import miles_between, us
 from router.terms.schema import Method
-
-#: Why the copies of a shared lead are refused as a whole.
-MARGIN_TOGETHER: Final = Finding("below_margin", "the copies together keep the margin", "less")
 
 
 class Choice(Struct, frozen=True, gc=False):
@@ -43,7 +41,8 @@ class Choice(Struct, frozen=True, gc=False):
     `covering` ⊇ `passing` (no static rule refuses) ⊇ `eligible`; `blocked` maps a state rule's code to the passing
     contracts it refused, `details` a contract to the (expected, actual) of a refusal that is this lead's own. `ranked`
     lists the bits that were put in order so far, best first; `winners` those that won; `throttled` the otherwise
-    eligible contracts whose throttle counts this lead.
+    eligible contracts whose throttle counts this lead; `together` is what is said of all copies of a shared lead that
+    miss the margin, whose contracts stand in `blocked` as `below_margin`.
     """
 
     board: Board
@@ -57,6 +56,7 @@ class Choice(Struct, frozen=True, gc=False):
     turns: tuple[Turn, ...]
     throttled: tuple[str, ...] = ()
     bids: Bids | None = None
+    together: Finding | None = None
 
     def expected(self, state: State) -> float:
         """Expected revenue: each winner's price times its recent acceptance."""
@@ -124,10 +124,11 @@ def choose(
         best = left.bit_length() - 1
         return Choice(board, covering, passing, left, blocked, details, (best,), (best,), (), counted, bids)
     ranked, winners, turns = _rank(board, state, lead, left, copies, bids) if left else ((), (), ())
-    if winners and not keeps_margin(board, winners, payout, bids):
+    together = misses_margin(board, winners, payout, bids) if winners else None
+    if together is not None:
         blocked["below_margin"] = blocked.get("below_margin", 0) | left
         left, ranked, winners, turns = 0, (), (), ()
-    return Choice(board, covering, passing, left, blocked, details, ranked, winners, turns, counted, bids)
+    return Choice(board, covering, passing, left, blocked, details, ranked, winners, turns, counted, bids, together)
 
 
 def _throttle(
@@ -179,12 +180,18 @@ def _duplicates(board: Board, state: State, lead: Lead, asked: int, moment: Mome
     return {rank: finding for rank, finding in asked_of if finding is not None}
 
 
-def keeps_margin(board: Board, winners: tuple[int, ...], payout: int, bids: Bids | None) -> bool:
-    """Whether the copies of a shared lead together keep the margin over what is paid for it."""
-    if board.mode != "shared":
-        return True
-    floor = board.book.lead_types[board.lead_type].sell.margin_floor
-    return floor is None or sum((bids or NO_BIDS).price(board, rank) for rank in winners) - payout >= floor
+def misses_margin(board: Board, winners: tuple[int, ...], payout: int, bids: Bids | None) -> Finding | None:
+    """What refuses all copies of a shared lead that together do not keep the margin over what is paid for it."""
+    floor = board.book.lead_types[board.lead_type].sell.margin_floor if board.mode == "shared" else None
+    if floor is None:
+        return None
+    least, together = payout + floor, sum((bids or NO_BIDS).price(board, rank) for rank in winners)
+    if together >= least:
+        return None
+    many = "1 copy" if len(winners) == 1 else f"{len(winners)} copies"
+    return Finding(
+        "below_margin", f"at least {format_money(least)} for all copies", f"{format_money(together)} for {many}"
+    )
 
 
 # -- ranking -------------------------------------------------------------------------------------
@@ -324,6 +331,7 @@ def decided_fact(
         terms_version=board.book.version,
         blocked={code: mask.to_bytes(width, "big") for code, mask in blocked.items()} if blocked else {},
         details=choice.details,
+        together=choice.together[1:3] if choice.together is not None else None,
         said=standings.say(blocked.values()) if blocked and standings.unsaid else {},
         ranking=ranking,
         mode=board.mode,

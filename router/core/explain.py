@@ -9,8 +9,9 @@ from typing import Any
 
 from router.core.bidding import NO_BIDS, Bids, stand_ins_of
 from router.core.consumers import Marks, marks_of
-from router.core.decide import MARGIN_TOGETHER, Choice, in_order, named
+from router.core.decide import Choice, in_order, named
 from router.core.index import Board, price_in, sale_price
+from router.core.masks import bits
 from router.core.rules.bids import NOT_ASKED, bid_rule
 from router.core.rules.criteria import say
 from router.core.rules.finding import Finding, shown
@@ -50,8 +51,6 @@ from router.model.money import format_money
 from router.model.times import format_duration, format_instant
 from router.terms.book import Book, ContractPlan
 
-#: What these codes mean where the decision says nothing more of a contract.
-_SAID_ELSEWHERE = {finding.code: finding for finding in (MARGIN_TOGETHER, NOT_ASKED)}
 _RULE_OF = {code: rule for rule, codes in RULES.items() for code in codes}
 
 
@@ -141,11 +140,9 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
         refusals += [Refusal(plan.id, one.code, one.expected, one.actual) for one in found]
         if not found:
             eligible |= 1 << board.rank_of[plan.id]
-    together = choice.blocked.get("below_margin", 0) & eligible
-    for rank in range(board.size):
-        if together >> rank & 1:
-            refusals.append(Refusal(board.plans[rank].id, *MARGIN_TOGETHER[:3]))
-            eligible ^= 1 << rank
+    if choice.together is not None:
+        refusals += [Refusal(board.ids[rank], *choice.together[:3]) for rank in bits(eligible)]
+        eligible = 0
     return Decision(
         terms_version=board.book.version,
         decided_at_ns=moment.at_ns,
@@ -202,8 +199,10 @@ def as_recorded(
             ages = {one.code: one for one in age_rule(plan, lead, at_ns, released_at_ns)}
             if code in ages:
                 expected, actual = ages[code].expected, ages[code].actual
-            elif code in _SAID_ELSEWHERE and plan.id not in fact.details:
-                _, expected, actual, _ = _SAID_ELSEWHERE[code]
+            elif code == "below_margin" and fact.together is not None and plan.id not in fact.details:
+                expected, actual = fact.together
+            elif code == NOT_ASKED.code and plan.id not in fact.details:
+                _, expected, actual, _ = NOT_ASKED
             else:
                 expected, actual = fact.details.get(plan.id) or words.get(plan.id, ("", "", ""))[1:]
             found.append(Refusal(plan.id, code, expected, actual))

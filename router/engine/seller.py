@@ -12,11 +12,10 @@ from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
 from router.core.consumers import marks_of
 from router.core.decide import (
-    MARGIN_TOGETHER,
     Choice,
     choose,
     decided_fact,
-    keeps_margin,
+    misses_margin,
     recheck,
     reserve,
     stands_against,
@@ -370,19 +369,19 @@ class Seller:
         if standings is not None and standings.board.pinged:
             bids = stand_ins(standings.board) if one.test else taken_in(lead)
         ranking = self._orders.ranking(lead) if standings is not None else ()
-        too_little = standings is not None and not self._keeps_margin(standings, lead, ranking, batch.moment, bids)
+        too_little = None if standings is None else self._misses_margin(standings, lead, ranking, batch.moment, bids)
         for place, contract_id in enumerate(ranking):
             plan = self._journal.book.contracts.get(contract_id)
             if plan is None or plan.buyer_id in lead.buyers or standings is None:
                 continue
             rank = self._recheck(standings, lead, contract_id, batch.moment, bids)
-            if rank is not None and not too_little:
+            if rank is not None and too_little is None:
                 self._reserve(batch, standings.board, rank, lead, place, bids)
                 offered += 1
                 if offered == copies:
                     break
                 continue
-            finding: Finding | None = MARGIN_TOGETHER
+            finding = too_little
             if rank is None:
                 finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
             if finding is not None and finding.code in MOMENTARY:
@@ -410,18 +409,18 @@ class Seller:
             bids=bids,
         )
 
-    def _keeps_margin(
+    def _misses_margin(
         self, standings: Standings, lead: OpenLead, ranking: tuple[str, ...], moment: Moment, bids: Bids | None
-    ) -> bool:
-        """Whether the copies that a shared lead can still be sold in keep the margin together.
+    ) -> Finding | None:
+        """What refuses the copies that a shared lead can still be sold in, if together they miss the margin.
 
         Once one is sold or may be, what is paid for the lead is due: each further copy makes up for some of it.
         """
         sell = self._journal.book.lead_types[lead.lead.lead_type].sell
         if lead.mode != "shared" or sell.margin_floor is None:
-            return True
+            return None
         if any(outcome in (None, "accepted", "in_doubt") for outcome in lead.deliveries.values()):
-            return True
+            return None
         ranks: dict[str, int] = {}
         for contract_id in ranking:
             plan = self._journal.book.contracts.get(contract_id)
@@ -433,7 +432,7 @@ class Seller:
                 if len(ranks) == copies_of(sell, lead.mode)[0]:
                     break
         payout = payout_once(self.payout(lead.lead))
-        return not ranks or keeps_margin(standings.board, tuple(ranks.values()), payout, bids)
+        return misses_margin(standings.board, tuple(ranks.values()), payout, bids) if ranks else None
 
     def _refusals(self, plan: ContractPlan, lead: OpenLead, moment: Moment, bids: Bids | None) -> list[Finding]:
         """What stands against a contract and this lead now, rule by rule."""

@@ -79,7 +79,8 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
 
     `blocked` maps a refusal code to the contracts it refused then. In words it was said once: `said` maps a contract to
     the (code, expected, actual) by which a standing rule refuses it from here on, until it says otherwise (on the same
-    `board`, in this decision or a later one); `details` to the (expected, actual) of a refusal of this lead alone.
+    `board`, in this decision or a later one); `details` to the (expected, actual) of a refusal of this lead alone, and
+    `together` are those of all copies of a shared lead whose sum missed the margin.
     `ranking` holds the eligible contracts, best first. Without an `area` masks are over all contracts of the lead type.
     """
 
@@ -88,6 +89,7 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
     blocked: dict[str, Contracts] = {}
     said: dict[str, Words] = {}
     details: dict[str, tuple[str, str]] = {}
+    together: tuple[str, str] | None = None
     ranking: Contracts = ()
     mode: Literal["exclusive", "shared"] = "exclusive"
     area: str = ""

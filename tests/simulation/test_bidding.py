@@ -349,8 +349,8 @@ def test_the_margin_of_all_copies_counts_bids() -> None:
 
     view, trace = w.play(story)
     assert (view.status, view.reason, sold(w)) == ("unsold", "no_eligible_contract", [])
-    assert {(one["code"], one["expected"]) for one in trace["decisions"][0]["refusals"]} == {
-        ("below_margin", "the copies together keep the margin")
+    assert {(one["code"], one["expected"], one["actual"]) for one in trace["decisions"][0]["refusals"]} == {
+        ("below_margin", "at least 21.00 for all copies", "20.99 for 2 copies")
     }
 
 
