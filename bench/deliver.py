@@ -216,6 +216,7 @@ def delivery_way(transport: Transport, found: ContractPlan, deliveries: int) -> 
         retries=RetryBudgets(),
         intend=intend,
         record=lambda _: None,
+        suppressed=lambda _: False,
     )
 
     async def go() -> None:

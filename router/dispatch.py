@@ -64,7 +64,8 @@ class Finished(Struct, frozen=True, kw_only=True):
 class Desk(Struct, frozen=True, kw_only=True):
     """What a delivery needs of the world around it.
 
-    `intend` returns when the fact is durable; `record` hands over an attempt that is not the last.
+    `intend` returns when the fact is durable; `record` hands over an attempt that is not the last. `suppressed` says
+    whether a lead's person is never to be sent, as somebody may have said since it was decided.
     """
 
     courier: Courier
@@ -74,12 +75,14 @@ class Desk(Struct, frozen=True, kw_only=True):
     retries: RetryBudgets
     intend: Callable[[Repeating], Awaitable[None]]
     record: Callable[[Attempted], None]
+    suppressed: Callable[[Lead], bool]
 
 
 #: What an attempt says whose delivery would have been tried again.
 BUDGET_SPENT = "not tried again: the retry budget of this endpoint is spent"
 
 _NEVER_SENT = Verdict(outcome="failed", rule="deadline", reason="deadline")
+_SUPPRESSED = Verdict(outcome="failed", rule="suppressed", reason="suppressed")
 _NO_TEST_URL = Verdict(outcome="failed", rule="test_url", reason="no_test_url")
 _NOT_UNDERSTOOD = Verdict(outcome="in_doubt", rule="table:unclassified", reason="unclassified", healthy=False)
 
@@ -98,6 +101,9 @@ async def carry(job: Job, desk: Desk) -> Finished:
     known = settled(_NEVER_SENT, doubted=job.doubted)
     while True:
         job.attempts += 1
+        if desk.suppressed(job.lead):
+            verdict = settled(_SUPPRESSED, doubted=job.doubted)
+            return Finished(attempted=None, verdict=verdict, answered_at_ns=desk.steady_ns())
         if job.attempts > 1:
             await desk.intend(Repeating(delivery_id=job.delivery_id, n=job.attempts))
         sent_at_ns, now_ns = desk.clock.wall_ns(), desk.steady_ns()

@@ -208,11 +208,11 @@ def marks_of(lead: Lead, keys: Iterable[Key]) -> Marks:
     for key in keys:
         values = [fields.get(name) for name in key]
         if None not in values:
-            found[key] = _mark_of(key, values)
+            found[key] = mark_of(key, values)
     return found
 
 
-def _mark_of(key: Key, values: Iterable[Value | None]) -> bytes:
-    """E-mail is compared in lower case, phones as E.164."""
+def mark_of(key: Key, values: Iterable[Value | None]) -> bytes:
+    """The digest of the values of a key set. E-mail is compared in lower case, phones as E.164."""
     texts = (value.casefold() if isinstance(value, str) else repr(value) for value in values)
     return blake2b("\0".join((*key, *texts)).encode(), digest_size=16).digest()

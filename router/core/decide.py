@@ -5,7 +5,7 @@ way, rule by rule. Nothing yields between choosing and reserving: the caller app
 before it does anything else, so concurrent leads cannot overshoot a cap.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import xor
 from typing import Final
@@ -18,7 +18,7 @@ from router.core.index import DYNAMIC, MILLION, Board
 from router.core.masks import bits
 from router.core.overrides import caps_now
 from router.core.rules.finding import Finding
-from router.core.rules.history import dedup_rule
+from router.core.rules.history import dedup_rule, suppressed_rule
 from router.core.rules.standing import Moment, cap_used, cap_window
 from router.core.rules.static import Mode
 from router.core.rules.throttle import throttle_rule, throttles
@@ -41,8 +41,8 @@ class Choice(Struct, frozen=True, gc=False):
     `covering` ⊇ `passing` (no static rule refuses) ⊇ `eligible`; `blocked` maps a state rule's code to the passing
     contracts it refused, `details` a contract to the (expected, actual) of a refusal that is this lead's own. `ranked`
     lists the bits that were put in order so far, best first; `winners` those that won; `throttled` the otherwise
-    eligible contracts whose throttle counts this lead; `together` is what is said of all copies of a shared lead that
-    miss the margin, whose contracts stand in `blocked` as `below_margin`.
+    eligible contracts whose throttle counts this lead; `alike` maps a code to the (expected, actual) of a refusal that
+    is the same for every contract that `blocked` has by it: a suppressed person, copies that together miss the margin.
     """
 
     board: Board
@@ -56,7 +56,7 @@ class Choice(Struct, frozen=True, gc=False):
     turns: tuple[Turn, ...]
     throttled: tuple[str, ...] = ()
     bids: Bids | None = None
-    together: Finding | None = None
+    alike: Mapping[str, tuple[str, str]] = {}
 
     def expected(self, state: State) -> float:
         """Expected revenue: each winner's price times its recent acceptance."""
@@ -88,6 +88,7 @@ def choose(
         left ^= left & board.of_buyer(buyer_id)
     blocked: dict[str, int] = {}
     details: dict[str, tuple[str, str]] = {}
+    alike: dict[str, tuple[str, str]] = {}
     if left:
         stopped = standings.blocking(left, state, moment)
         if stopped:
@@ -103,6 +104,9 @@ def choose(
             twice = _duplicates(board, state, lead, left & board.deduped, moment)
             for rank in bits(_first_said(blocked, "duplicate", sum(1 << rank for rank in twice))):
                 _tell(board, rank, twice[rank], details)
+        if state.suppressed and (never := next(suppressed_rule(board.book, lead, state), None)):
+            _first_said(blocked, never.code, left)
+            alike[never.code] = (never.expected, never.actual)
         if bids is not None and left & board.pinged:
             judge(board, bids, state, lead, moment, left & board.pinged, blocked, details)
         if blocked:
@@ -127,8 +131,9 @@ def choose(
     together = misses_margin(board, winners, payout, bids) if winners else None
     if together is not None:
         blocked["below_margin"] = blocked.get("below_margin", 0) | left
+        alike["below_margin"] = (together.expected, together.actual)
         left, ranked, winners, turns = 0, (), (), ()
-    return Choice(board, covering, passing, left, blocked, details, ranked, winners, turns, counted, bids, together)
+    return Choice(board, covering, passing, left, blocked, details, ranked, winners, turns, counted, bids, alike)
 
 
 def _throttle(
@@ -331,7 +336,7 @@ def decided_fact(
         terms_version=board.book.version,
         blocked={code: mask.to_bytes(width, "big") for code, mask in blocked.items()} if blocked else {},
         details=choice.details,
-        together=choice.together[1:3] if choice.together is not None else None,
+        alike=choice.alike,
         said=standings.say(blocked.values()) if blocked and standings.unsaid else {},
         ranking=ranking,
         mode=board.mode,
@@ -433,6 +438,8 @@ def recheck(
     elif standings.blocking(left, state, moment):
         return None
     if left & board.deduped and not lead.test and _duplicates(board, state, lead, left, moment):
+        return None
+    if state.suppressed and any(suppressed_rule(board.book, lead, state)):
         return None
     if contract_id in state.throttled and contract_id not in throttled and not lead.test:
         return None if throttles(board.plans[rank], state, moment) else rank

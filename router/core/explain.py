@@ -15,7 +15,7 @@ from router.core.masks import bits
 from router.core.rules.bids import NOT_ASKED, bid_rule
 from router.core.rules.criteria import say
 from router.core.rules.finding import Finding, shown
-from router.core.rules.history import age_rule, dedup_rule
+from router.core.rules.history import age_rule, dedup_rule, suppressed_rule
 from router.core.rules.standing import (
     Moment,
     caps_rule,
@@ -83,6 +83,7 @@ def every_refusal(
         *schedule_rule(plan, state, moment, price),
         *guard_rule(plan, state, moment, price),
         *(() if lead.test else dedup_rule(plan, lead, marks, state.consumers, moment)),
+        *suppressed_rule(book, lead, state),
         *(_priced(book, plan, lead, mode) if bid is None else bid_rule(book, plan, lead, bid, mode)),
         *wallet_rule(plan, state, moment, price),
         *caps_rule(plan, state, moment, price),
@@ -140,8 +141,8 @@ def explain(board: Board, state: State, lead: Lead, moment: Moment, *, released_
         refusals += [Refusal(plan.id, one.code, one.expected, one.actual) for one in found]
         if not found:
             eligible |= 1 << board.rank_of[plan.id]
-    if choice.together is not None:
-        refusals += [Refusal(board.ids[rank], *choice.together[:3]) for rank in bits(eligible)]
+    if "below_margin" in choice.alike:
+        refusals += [Refusal(board.ids[rank], "below_margin", *choice.alike["below_margin"]) for rank in bits(eligible)]
         eligible = 0
     return Decision(
         terms_version=board.book.version,
@@ -199,13 +200,15 @@ def as_recorded(
             ages = {one.code: one for one in age_rule(plan, lead, at_ns, released_at_ns)}
             if code in ages:
                 expected, actual = ages[code].expected, ages[code].actual
-            elif code == "below_margin" and fact.together is not None and plan.id not in fact.details:
-                expected, actual = fact.together
+            elif code in fact.alike and plan.id not in fact.details:
+                expected, actual = fact.alike[code]
             elif code == NOT_ASKED.code and plan.id not in fact.details:
                 _, expected, actual, _ = NOT_ASKED
             else:
                 expected, actual = fact.details.get(plan.id) or words.get(plan.id, ("", "", ""))[1:]
             found.append(Refusal(plan.id, code, expected, actual))
+        if code != "suppressed" and "suppressed" in fact.alike:  # it refuses everybody, whatever else does so first
+            found.append(Refusal(plan.id, "suppressed", *fact.alike["suppressed"]))
         refusals += sorted(found, key=lambda one: list(RULES).index(_RULE_OF[one.code]))
     decision = Decision(
         terms_version=fact.terms_version,

@@ -17,6 +17,7 @@ from router.core.easing import Easing
 from router.core.outcomes import ACCEPTED, BREAKER, DECLINED, DOUBTFUL, UNMEASURED, Outcomes, Phase, Probe, bits_of
 from router.core.overrides import Override
 from router.core.recency import Recency
+from router.core.suppression import Suppression
 from router.core.turns import take_turn
 from router.core.usage import Usage
 from router.model.codes import LeadStatus, Outcome
@@ -47,6 +48,7 @@ from router.model.facts import (
     Restored,
     Resumed,
     Settled,
+    Suppressed,
     TermsLoaded,
     Turn,
 )
@@ -64,7 +66,7 @@ TIMED_OUT: Final = "transport:read_timeout"
 
 
 #: Raised with every change to what a fact does to the state: a snapshot of another fold is not trusted.
-FOLD_VERSION: Final = 16
+FOLD_VERSION: Final = 17
 
 
 class Held(Struct):
@@ -205,6 +207,7 @@ class State(Struct):
     deposits: dict[str, int] = field(default_factory=dict)  # buyer -> minor units since ever
     payments: dict[str, int] = field(default_factory=dict)  # "buyer\0reference" -> amount
     consumers: Consumers = field(default_factory=Consumers)
+    suppressed: dict[bytes, Suppression] = field(default_factory=dict)  # by the mark of a contact
     keys: dict[str, Key] = field(default_factory=dict)  # "source\0key", oldest first
     externals: dict[str, Key] = field(default_factory=dict)  # "source\0external_id", oldest first
     terms_version: str = ""
@@ -587,6 +590,10 @@ class State(Struct):
         self.deposits[fact.buyer_id] = self.deposits.get(fact.buyer_id, 0) + fact.amount
         self.payments[f"{fact.buyer_id}\0{fact.reference}"] = fact.amount
 
+    def _suppressed(self, entry: Entry, fact: Suppressed) -> None:
+        for mark in fact.marks.values():
+            self.suppressed.setdefault(mark, Suppression(fact.by, entry.at_ns))
+
     def _certified(self, entry: Entry, fact: Certified) -> None:
         key = f"{fact.buyer_id}/{fact.endpoint}"
         before = self.certificates.get(key)
@@ -703,6 +710,7 @@ _APPLY: Final[dict[type[AnyFact], Callable[[State, Entry, AnyFact], None]]] = {
     GuardProbing: State._guard_probing,  # type: ignore[dict-item]
     GuardRecovered: State._guard_recovered,  # type: ignore[dict-item]
     Deposited: State._deposited,  # type: ignore[dict-item]
+    Suppressed: State._suppressed,  # type: ignore[dict-item]
     Certified: State._certified,  # type: ignore[dict-item]
     TermsLoaded: State._terms_loaded,  # type: ignore[dict-item]
 }

@@ -11,6 +11,7 @@ from router.core.delivery import contradicts
 from router.core.live import Live
 from router.core.overrides import in_force
 from router.core.rules.standing import balance
+from router.core.suppression import contact_mark
 from router.engine.engine import Engine
 from router.engine.slices import Slices
 from router.engine.views import Refused, ReloadResult
@@ -26,7 +27,9 @@ from router.model.facts import (
     Restored,
     Resumed,
     Settled,
+    Suppressed,
 )
+from router.model.lead import Contact
 from router.terms.book import CapPlan
 from router.terms.candidate import Candidate
 from router.terms.checks.certified import judging_certified
@@ -120,6 +123,16 @@ class Controls:
         left = balance(buyer, self._engine.state)
         assert left is not None
         return left
+
+    async def suppress(self, contacts: Mapping[Contact, str], *, by: str) -> None:
+        """Never send whoever has this phone number or this e-mail address, normalised. What is known is not said again.
+
+        Leads on their way to a buyer reach it; the person's others, and whatever still comes, are sold to nobody.
+        """
+        marks = {contact: contact_mark(contact, value) for contact, value in contacts.items()}
+        new = {contact: mark for contact, mark in marks.items() if mark not in self._engine.state.suppressed}
+        if new:
+            await self._engine.write([Suppressed(marks=new, by=by)])
 
     def _known(self, subject: Subject, id_: str) -> None:
         book = self._engine.book

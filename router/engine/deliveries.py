@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol
 from msgspec import structs
 
 from router.core.retry_budget import RetryBudgets
+from router.core.rules.history import suppressed_rule
 from router.core.rules.standing import Moment, clock_of
 from router.core.state import Held
 from router.courier import Courier
@@ -166,6 +167,7 @@ class Deliveries:
             retries=self._retries,
             intend=self._intend,
             record=lambda fact: self._record(fact),
+            suppressed=self._suppressed,
         )
         try:
             finished = await carry(job, desk)
@@ -174,6 +176,9 @@ class Deliveries:
         except LedgerError:
             finished = self._unsent(job)
         self._settle(job, finished)
+
+    def _suppressed(self, lead: Lead) -> bool:
+        return any(suppressed_rule(self._journal.book, lead, self._journal.state))
 
     def _unsent(self, job: Job) -> Finished:
         """A repeat's intent could not be written, so it was not sent: what was known before stands."""

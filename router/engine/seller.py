@@ -24,6 +24,7 @@ from router.core.explain import every_refusal
 from router.core.index import Board
 from router.core.masks import bits
 from router.core.rules.finding import Finding
+from router.core.rules.history import suppressed_rule
 from router.core.rules.standing import Moment, clock_of, standing
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
 from router.core.standings import Standings
@@ -157,7 +158,7 @@ class Seller:
         if not bidden and self._ask(batch, lead, [choice, *others], by):
             return
         self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
-        if by is None or choice.winners:
+        if by is None or choice.winners or "suppressed" in choice.alike:
             standings = next(one for one in self._journal.live.modes(lead.lead) if one.board is choice.board)
             released_ns = batch.moment.steady_ns if by == "queue" else 0
             self._journal.note(batch, decided_fact(choice, standings, lead.lead, by, released_ns))
@@ -230,8 +231,9 @@ class Seller:
         Who was queued and finds the doors open to a moment's refusal keeps its place, and its time.
         """
         one, now_ns, queued = lead.lead, batch.moment.steady_ns, lead.status == "queued"
-        momentary = _contracts(choices, MOMENTARY)
-        queue = self._queueing(choices)
+        never = any("suppressed" in choice.alike for choice in choices)  # whatever else stands against somebody
+        momentary = () if never else _contracts(choices, MOMENTARY)
+        queue = () if never else self._queueing(choices)
         hold_ns = self._hold_until(lead, batch.moment)
         if (queue or (queued and momentary)) and now_ns < hold_ns:
             if not queued:
@@ -369,6 +371,7 @@ class Seller:
         if standings is not None and standings.board.pinged:
             bids = stand_ins(standings.board) if one.test else taken_in(lead)
         ranking = self._orders.ranking(lead) if standings is not None else ()
+        never = next(suppressed_rule(self._journal.book, one, self._journal.state), None)
         too_little = None if standings is None else self._misses_margin(standings, lead, ranking, batch.moment, bids)
         for place, contract_id in enumerate(ranking):
             plan = self._journal.book.contracts.get(contract_id)
@@ -381,8 +384,8 @@ class Seller:
                 if offered == copies:
                     break
                 continue
-            finding = too_little
-            if rank is None:
+            finding = never or too_little
+            if rank is None and never is None:
                 finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
             if finding is not None and finding.code in MOMENTARY:
                 momentary.append(contract_id)

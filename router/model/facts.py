@@ -5,13 +5,14 @@ A fact never holds personal data. The one thing that does, the lead, travels bes
 forgotten and the history still verifies.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
 
 from router.model.codes import LeadStatus, Outcome
 from router.model.decision import Bid, Claim
-from router.model.lead import Lead
+from router.model.lead import Contact, Lead
 
 
 class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", gc=False):
@@ -80,7 +81,7 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
     `blocked` maps a refusal code to the contracts it refused then. In words it was said once: `said` maps a contract to
     the (code, expected, actual) by which a standing rule refuses it from here on, until it says otherwise (on the same
     `board`, in this decision or a later one); `details` to the (expected, actual) of a refusal of this lead alone, and
-    `together` are those of all copies of a shared lead whose sum missed the margin.
+    `alike` a code to those of a refusal that is the same for all contracts it refused.
     `ranking` holds the eligible contracts, best first. Without an `area` masks are over all contracts of the lead type.
     """
 
@@ -89,7 +90,7 @@ class Decided(Fact, frozen=True, kw_only=True, tag=True):
     blocked: dict[str, Contracts] = {}
     said: dict[str, Words] = {}
     details: dict[str, tuple[str, str]] = {}
-    together: tuple[str, str] | None = None
+    alike: Mapping[str, tuple[str, str]] = {}
     ranking: Contracts = ()
     mode: Literal["exclusive", "shared"] = "exclusive"
     area: str = ""
@@ -329,6 +330,16 @@ class Deposited(Fact, frozen=True, kw_only=True, tag=True):
     by: str
 
 
+class Suppressed(Fact, frozen=True, kw_only=True, tag=True):
+    """A person is never to be sent to anybody. `marks` tells by what: digests of a `phone` and of an `email`.
+
+    What must hold for ever is told without keeping the person: the values themselves stand nowhere.
+    """
+
+    marks: dict[Contact, bytes]
+    by: str
+
+
 class Certified(Fact, frozen=True, kw_only=True, tag=True):
     """Test leads were posted to an endpoint. `version` is that of its content, `failed` names what went wrong.
 
@@ -373,6 +384,7 @@ AnyFact = (
     | GuardProbing
     | GuardRecovered
     | Deposited
+    | Suppressed
     | Certified
     | TermsLoaded
 )

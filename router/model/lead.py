@@ -1,12 +1,14 @@
 """A lead as the router knows it: normalised fields and consent, and nothing of how it came in."""
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
 #: A normalised field value. phone: E.164; email: lower case; postal_code: canonical; date: `YYYY-MM-DD`;
 #: datetime: RFC 3339 UTC; state and country: two upper-case letters; integer: int; number: float; boolean: bool.
 Value = str | int | float | bool
+#: By what somebody who is never to be sent is known.
+Contact = Literal["phone", "email"]
 
 
 class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True):

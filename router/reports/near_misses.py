@@ -1,7 +1,8 @@
 """Leads that stayed unsold although one rule only stood between them and a contract that covers them.
 
 Each is judged again by the terms it was decided under; what depended on the moment is what was written down then. So
-this is a list of the terms to talk about: a cap to raise, a field to ask for, an hour to open.
+this is a list of the terms to talk about: a cap to raise, a field to ask for, an hour to open. Suppressed persons are
+nobody's to talk about.
 """
 
 from collections import Counter
@@ -51,6 +52,8 @@ class NearMisses:
     def add(self, unsold: Unsold) -> None:
         """One lead more."""
         self.leads += 1
+        if "suppressed" in unsold.decided.alike:
+            return
         codes: set[str] = set()
         board, lead = unsold.board, unsold.lead
         covering = board.covering(lead)
@@ -66,7 +69,7 @@ class NearMisses:
             price = plan.exclusive_price if board.mode == "exclusive" else plan.price
             row = self.missed.setdefault((plan.id, code, expected), Missed(plan.buyer_id, price))
             row.leads += 1
-            row.wanted = row.wanted or expected or _words(unsold, plan.id)
+            row.wanted = row.wanted or expected or _words(unsold, plan.id, code)
             if len(row.examples) < _EXAMPLES:
                 row.examples.append(lead.lead_id)
         self.alone.update(codes)
@@ -114,9 +117,9 @@ def _stopped(unsold: Unsold, covering: int) -> dict[str, list[str]]:
     return found
 
 
-def _words(unsold: Unsold, contract_id: str) -> str:
+def _words(unsold: Unsold, contract_id: str, code: str) -> str:
     """What a refusal of the moment wanted, where this decision has it in words; it changes with the moment."""
-    details = unsold.decided.details.get(contract_id)
+    details = unsold.decided.details.get(contract_id) or unsold.decided.alike.get(code)
     if details is not None:
         return details[0]
     return unsold.decided.said.get(contract_id, ("", "", ""))[1]

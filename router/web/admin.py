@@ -7,7 +7,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from router.core.intake.refusal import FieldError
+from router.core.intake.refusal import FieldError, Wrong
+from router.core.intake.values import Read, read_email_address, read_phone_number
 from router.engine import Engine, archive
 from router.engine.controls import Controls
 from router.engine.feed import alert_json
@@ -15,6 +16,7 @@ from router.engine.proof import Proof
 from router.engine.watch import Watch
 from router.ledger.protocol import FoundLead
 from router.metrics import Metrics
+from router.model.lead import Contact
 from router.model.money import format_money, parse_money
 from router.model.times import format_instant
 from router.onboarding.certifying import Certifier
@@ -54,6 +56,13 @@ class Deposit(Struct, frozen=True, forbid_unknown_fields=True):
 
     amount: str
     reference: str
+
+
+class Suppression(Struct, frozen=True, forbid_unknown_fields=True):
+    """`{phone?, email?}`: a person by either, or both."""
+
+    phone: str | None = None
+    email: str | None = None
 
 
 class Behind(NamedTuple):
@@ -104,6 +113,7 @@ class Admin:
             "trace_lead": self.trace_lead,
             "reroute_lead": self.reroute_lead,
             "deposit": self.deposit,
+            "suppress": self.suppress,
             "get_contracts": self.get_contracts,
             "get_contract": self.get_contract,
             "pause_buyer": self.pause_buyer,
@@ -255,6 +265,29 @@ class Admin:
                 "balance": format_money(balance),
             }
         )
+
+    async def suppress(self, ask: Exchange) -> web.StreamResponse:
+        """`POST /v1/suppressions`."""
+        body = await read_small(ask.request, Suppression, required=True)
+        country, contacts, errors = self._engine.book.router.defaults.country, dict[Contact, str](), list[FieldError]()
+        readers: tuple[tuple[Contact, str | None, Read], ...] = (
+            ("phone", body.phone, read_phone_number),
+            ("email", body.email, read_email_address),
+        )
+        for contact, text, read in readers:
+            try:
+                value = None if text is None else read(text, country)
+            except Wrong as wrong:
+                errors.append(FieldError(contact, wrong.code, wrong.message))
+            else:
+                if value is not None:
+                    contacts[contact] = str(value)
+        if not errors and not contacts:
+            errors.append(FieldError("phone", "required", "or `email`: whom shall nobody get?"))
+        if errors:
+            raise Problem("invalid", errors=errors)
+        await self._controls.suppress(contacts, by=ask.principal.by)
+        return json_answer({"suppressed": list(contacts)}, status=201)
 
     async def pause_buyer(self, ask: Exchange) -> web.StreamResponse:
         """`POST /v1/buyers/{id}:pause`."""

@@ -320,6 +320,18 @@ ROUTES: Final = (
         problems=(*_ACTING, 409, 503),
     ),
     Route(
+        method="POST",
+        path="/v1/suppressions",
+        handler="suppress",
+        says="Never send this person to anybody, by phone, e-mail or both; what is on its way to a buyer arrives",
+        listeners=_ADMIN,
+        allowed=OPERATOR,
+        body="Suppression",
+        body_types=JSON_TYPES,
+        answers={201: ("recorded", "Suppressed")},
+        problems=(*_ACTING, 503),
+    ),
+    Route(
         method="GET",
         path="/v1/contracts",
         handler="get_contracts",

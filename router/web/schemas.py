@@ -341,6 +341,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
         {"buyer": TEXT, "amount": MONEY, "reference": TEXT, "balance": MONEY},
         ("buyer", "amount", "reference", "balance"),
     ),
+    "Suppression": _object(
+        {
+            "phone": {**TEXT, "description": "in any usual form; this or `email`, or both"},
+            "email": TEXT,
+        }
+    ),
+    "Suppressed": _object({"suppressed": {**_list(TEXT), "description": "by what: `phone`, `email`"}}, ("suppressed",)),
     "Health": _object({"status": TEXT}, ("status",)),
     "Readiness": _object({"ready": BOOLEAN, "reasons": _list(TEXT), "terms_version": TEXT}, ("ready", "reasons")),
     "Status": _object(

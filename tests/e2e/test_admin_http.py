@@ -8,7 +8,7 @@ import pytest
 from msgspec import json, structs
 
 from router.model.delivery import HttpRequest, HttpResponse
-from router.model.facts import Deposited, Paused, Resumed, Settled
+from router.model.facts import Deposited, Paused, Resumed, Settled, Suppressed
 from router.terms.candidate import Candidate
 from router.terms.problems import Problem
 from router.web.routes import ADMIN as ADMIN_ONLY
@@ -371,6 +371,9 @@ PAUSE = "/v1/contracts/bright-tx:pause"
         ("/v1/deliveries/x:resolve", {"outcome": "maybe"}, [("outcome", "invalid")]),
         ("/v1/deliveries/x:resolve", {}, [("outcome", "required")]),
         ("/v1/wallets/bright:deposit", {"amount": 5}, [("amount", "invalid"), ("reference", "required")]),
+        ("/v1/suppressions", {}, [("phone", "required")]),
+        ("/v1/suppressions", {"phone": "maybe", "email": "maybe"}, [("phone", "invalid"), ("email", "invalid")]),
+        ("/v1/suppressions", {"phone": 5, "fax": "x"}, [("fax", "unknown_field"), ("phone", "invalid")]),
         ("/v1/terms:reload", {"force": True}, [("force", "unknown_field")]),
     ],
 )  # fmt: skip
@@ -424,7 +427,6 @@ async def test_later_routes_are_not_there_yet(house: House) -> None:
     """404, for an admin too."""
     for method, path in (
         ("GET", "/v1/returns"), ("GET", "/v1/invoices"),
-        ("POST", "/v1/suppressions"),
     ):  # fmt: skip
         assert (await house.ask(method, path, token=ADMIN, admin=True))[0] == 404, path
 
@@ -435,6 +437,35 @@ async def test_an_answer_is_json_with_the_right_length_for_head(house: House) ->
     async with house.client.head(house.admin + "/v1/terms", headers=headers) as answer:
         assert answer.status == 200
         assert int(answer.headers["Content-Length"]) == len(orjson.dumps(await get(house, "/v1/terms")))
+
+
+async def test_a_suppressed_person_is_sent_to_nobody_from_then_on() -> None:
+    """By phone or e-mail as people write them; the source is told `unsold`, the operator why, and no value is kept."""
+    async with open_house(house_terms(factory.buyer("bright", factory.contract("c"))), buyers=accepting) as house:
+        assert (await house.give(LEAD, headers={"Prefer": "wait=5"}))[1]["status"] == "sold"
+        for body, by in (({"email": " ANA@Example.com"}, ["email"]), ({"phone": "512 555 0147"}, ["phone"])):
+            for _ in range(2):  # once more says the same
+                status, told = await post(house, "/v1/suppressions", json=body)
+                assert (status, told) == (201, {"suppressed": by})
+        status, answer, _ = await house.give(LEAD, headers={"Prefer": "wait=5"})
+        assert (status, answer["status"], answer["reason"]) == (201, "unsold", "no_eligible_contract")
+        [decision] = (await get(house, f"/v1/leads/{answer['lead_id']}/trace"))["decisions"]
+        [refusal] = decision["refusals"]
+        assert (refusal["code"], refusal["expected"]) == ("suppressed", "nobody who is suppressed")
+        assert refusal["actual"].startswith("phone suppressed by operator:")
+        status, decision, _ = await house.ask(
+            "POST", "/v1/explain", token=OPERATOR, admin=True, json={**LEAD, "source_id": "web"}
+        )
+        assert [one["code"] for one in decision["refusals"]] == ["suppressed"]
+        assert (await house.give({**LEAD, "test": True}, headers={"Prefer": "wait=5"}))[1][
+            "reason"
+        ] != "no_eligible_contract"
+        told = [
+            entry.fact async for entries in house.ledger.facts_after(0) for _, entry in entries
+            if isinstance(entry.fact, Suppressed)
+        ]  # fmt: skip
+        assert [set(fact.marks) for fact in told] == [{"email"}, {"phone"}]
+        assert not any(text in str(told) for text in ("0147", "ana@", "ANA@"))
 
 
 async def test_a_deposit_is_booked_once_and_pays_for_leads() -> None:

@@ -70,6 +70,7 @@ class Reference:
     )  # until, leads, money
     paused: dict[str, int | None] = field(default_factory=dict)  # "contract:ID" -> until
     deposits: dict[str, int] = field(default_factory=dict)
+    suppressed: set[object] = field(default_factory=set)  # phone numbers and addresses
     answers: list[tuple[str, str]] = field(default_factory=list)  # (contract, outcome), in order
     by_id: dict[str, Sale] = field(default_factory=dict)
     bids: dict[str, int | None] = field(default_factory=dict)  # for the lead that is asked about, by contract
@@ -141,6 +142,7 @@ class Reference:
             found += ["too_late"] * (self.now - released >= one.sla.deliver_within)
         found += ["out_of_schedule"] * (not self._open(buyer, one, self.now))
         found += ["duplicate"] * (not lead.test and self._duplicate(buyer, one, lead))
+        found += ["suppressed"] * (not lead.test and not self.suppressed.isdisjoint(lead.fields.values()))
         found += self._price(one, lead, mode) + self._wallet(buyer, one, mode) + self._capacity(buyer, one, mode)
         if not found and self.pings(one) and not self.stand_ins and one.id not in self.bids:
             found = ["no_bid"]

@@ -27,15 +27,17 @@ from router.core.live import Live, identity_of
 from router.core.masks import bits
 from router.core.rules.standing import balance, cap_used, cap_window, standing
 from router.core.rules.static import covers
+from router.core.suppression import contact_mark
 from router.core.usage import Usage
 from router.model.codes import RULES, Outcome
-from router.model.facts import Deposited, Overridden, Paused, Restored, Resumed
-from router.model.lead import Lead
+from router.model.facts import Deposited, Overridden, Paused, Restored, Resumed, Suppressed
+from router.model.lead import Contact, Lead
 from router.terms.book import Book
 from router.terms.revive import revive, written
 from tests.examples import examples
 from tests.property.worlds import (
     BIDS,
+    RARE,
     SET,
     STARTS,
     STEPS,
@@ -259,6 +261,12 @@ class RoutingMachine(RuleBasedStateMachine):
         buyer_id = buyers[which % len(buyers)]
         reference = str(len(self.world.entries))
         self.world.note(Deposited(buyer_id=buyer_id, amount=2500, reference=reference, by="operator:test"))
+
+    @rule(one=st.sampled_from(RARE))
+    def somebody_is_suppressed(self, one: tuple[Contact, str]) -> None:
+        """Whoever has this phone number or address is sent to nobody any more."""
+        self.world.note(Suppressed(marks={one[0]: contact_mark(*one)}, by="operator:test"))
+        self.world.reference.suppressed.add(one[1])
 
     @precondition(lambda self: self.world.under_way())
     @rule(which=st.integers(0, 100), sent=st.booleans(), again=st.booleans())

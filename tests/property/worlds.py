@@ -39,7 +39,7 @@ from router.model.facts import (
     Settled,
     Words,
 )
-from router.model.lead import Consent, Lead
+from router.model.lead import Consent, Contact, Lead
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S, parse_instant
 from router.terms.book import Book, ContractPlan
 from router.terms.compile import TermsError, compile_book
@@ -53,6 +53,8 @@ CALENDAR = Calendar()
 CODES = ["78701", "78702", "78710", "10001", "10002", "90210"]
 NEAR = [*CODES, "78703", "78722"]  # and some that entries name and no lead bears
 PHONES = ["+15125550147", "+15125550148", "+15125550149"]
+#: Few leads have these, so that suppressing them leaves something to decide.
+RARE: list[tuple[Contact, str]] = [("phone", "+15125550150"), ("email", "eve@example.com")]
 
 
 TODAY = date(2026, 11, 24)
@@ -267,8 +269,8 @@ def leads(draw: Any, number: int = 0, at_ns: int = factory.NOON) -> Lead:
         age_ns=dice.of(0, 0, 0, 11 * NS_MINUTE),
         consent=None if dice.one_in(4) else consent,
         postal_code=dice.of(*CODES, None),
-        phone=dice.of(*PHONES, None),
-        email=dice.of("ana@example.com", "bo@example.com", None),
+        phone=dice.of(*PHONES, *PHONES, RARE[0][1], None),
+        email=dice.of("ana@example.com", "ana@example.com", "bo@example.com", "bo@example.com", RARE[1][1], None),
         credit_score=dice.of(650, 600, 700, 599, None),
         utility=dice.of("oncor", "pec", None),
         homeowner=dice.of(True, False, None),

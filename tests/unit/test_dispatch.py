@@ -55,6 +55,7 @@ class Round:
         self.retries = RetryBudgets()
         self.fetches = 0
         self.requests: list[HttpRequest] = []
+        self.suppressed_after = 99  # requests
         self.told: list[Repeating | Attempted] = []
 
     async def _play(self, lane: str, request: HttpRequest) -> HttpResponse | TransportFailure:
@@ -78,6 +79,7 @@ class Round:
             retries=self.retries,
             intend=self._intend,
             record=self.told.append,
+            suppressed=lambda _: len(self.requests) >= self.suppressed_after,
         )
         job = {"lead": lead(), "plan": self.plan, "delivery_id": "d", "price": 1000} | job
         finished = await carry(Job(**{"deadline_ns": NOON + 20 * NS_S} | job), desk)
@@ -107,6 +109,23 @@ async def test_a_repeat_is_the_same_bytes_and_has_an_intent() -> None:
         ("Attempted", 1), ("Repeating", 2), ("Attempted", 2), ("Repeating", 3),
     ]  # fmt: skip
     assert last(finished).n == 3
+
+
+async def test_whoever_is_suppressed_meanwhile_is_not_sent_again() -> None:
+    """Not before the first attempt either; a doubt stays one, for the buyer may have the lead."""
+    world = Round(answer("", 503), idempotent=True, retry={"attempts": 3, "backoff": "1s"})
+    world.suppressed_after = 1
+    finished = await world.run()
+    assert (finished.verdict.outcome, finished.verdict.reason, len(world.requests)) == ("failed", "suppressed", 1)
+    assert [type(fact) for fact in world.told] == [Attempted]
+    world = Round(LOST, idempotent=True)
+    world.suppressed_after = 1
+    finished = await world.run()
+    assert (finished.verdict.outcome, finished.verdict.reason, len(world.requests)) == ("in_doubt", "suppressed", 1)
+    world = Round(ACCEPTED)
+    world.suppressed_after = 0
+    finished = await world.run()
+    assert (finished.verdict.outcome, finished.attempted, world.requests) == ("failed", None, [])
 
 
 class TestAccessTokens:

@@ -8,8 +8,9 @@ import pytest
 from router.core.bidding import Bids
 from router.core.consumers import marks_of
 from router.core.explain import every_refusal
+from router.core.suppression import contact_mark
 from router.model.codes import REFUSAL_CODES
-from router.model.facts import GuardTripped, Paused
+from router.model.facts import GuardTripped, Paused, Suppressed
 from router.model.lead import Consent, Lead
 from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE
 from tests import factory
@@ -56,6 +57,12 @@ def paused(world: World) -> None:
     world.note(Paused(subject="contract", id="c", reason="trial", by="operator:alice"))
 
 
+def suppressed(world: World) -> None:
+    """Somebody took the person out by an e-mail address."""
+    mark = contact_mark("email", str(factory.lead().fields["email"]).upper())
+    world.note(Suppressed(marks={"email": mark}, by="operator:alice"))
+
+
 def tripped(world: World) -> None:
     """Its guard tripped; where it has none, the breaker."""
     key, action = next(((one.key, one.action) for one in world.book.contracts["c"].guards), ("breaker", "pause"))
@@ -93,6 +100,7 @@ CASES: Final = {
     ),
     "endpoint_unhealthy": asked(before=tripped),
     "duplicate": asked(dedup={"keys": [["phone"]], "window": "1d"}, before=sold),
+    "suppressed": asked(before=suppressed),
     "below_floor": asked(lead_type={"sell": {"mode": "exclusive", "floor": "11.00"}}),
     "below_margin": asked(lead_type={"sell": {"mode": "exclusive", "margin_floor": "1.00"}}, source=PAID),
     "bid_too_low": asked(min_bid="20.00", buyer=PINGED, bid=1000),
@@ -107,8 +115,8 @@ CASES: Final = {
 
 
 def test_there_is_a_case_for_every_code() -> None:
-    """A new code has its case here; what no rule gives yet is reserved (docs/reference/codes.md)."""
-    assert CASES.keys() == set(REFUSAL_CODES) - {"suppressed"}
+    """A new code has its case here."""
+    assert CASES.keys() == set(REFUSAL_CODES)
 
 
 @pytest.mark.parametrize("code", CASES)
@@ -123,6 +131,18 @@ def test_what_is_explained_is_enforced(code: str) -> None:
     assert list(dict.fromkeys(one.code for one in found)) == [code]
     assert not choice.winners
     assert code not in choice.blocked or choice.blocked == {code: 1}
+
+
+def test_a_suppressed_number_counts_in_whatever_field_it_stands() -> None:
+    """A lead type may call its second number what it likes; the value must be a number or an address, not any text."""
+    more = {"fields": factory.LEAD_TYPE["fields"] | {"mobile": {"type": "phone"}, "note": {"type": "string"}}}
+    number = "+15125550199"
+    for field, wins in (("mobile", False), ("note", True)):
+        world, lead, _ = asked(lead_type=more, lead={field: number})()
+        mark = contact_mark("phone", number)
+        world.note(Suppressed(marks={"phone": mark}, by="operator:alice"))
+        [choice] = world.ask(lead)
+        assert bool(choice.winners) is wins
 
 
 def test_a_contract_that_refuses_nothing_wins() -> None:

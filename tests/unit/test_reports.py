@@ -186,6 +186,19 @@ def test_a_near_miss_is_one_rule_away() -> None:
     assert found["rows"][0]["examples"] == [f"lead-{n}" for n in range(5)]
 
 
+def test_a_suppressed_person_is_no_near_miss() -> None:
+    """There is nothing to talk about with anybody."""
+    book = factory.book(buyer("a", contract("a-1")))
+    told = Decided(
+        lead_id="lead-1",
+        terms_version=book.version,
+        blocked={"suppressed": ("a-1",)},
+        alike={"suppressed": ("nobody who is suppressed", "phone suppressed by operator:alice")},
+    )
+    found = near_misses([Unsold(factory.lead(), told, Board(book, "solar", "exclusive"))])
+    assert (found["unsold"], found["rows"]) == (1, [])
+
+
 # -- from a state directory ----------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Rules that look at this lead's time and at this consumer's history: age and dedup.
+"""Rules that look at this lead's time and at this consumer's history: age, dedup and suppression.
 
 How long ago something was sent is the less that either clock says: a wall clock set forward re-opens no window, and
 neither does a process that begins with a wrong one.
@@ -10,9 +10,10 @@ from router.core.consumers import Consumers, Marks, Sent, marks_of
 from router.core.rules.finding import Finding
 from router.core.rules.standing import Moment
 from router.core.state import State
+from router.core.suppression import contacts_of
 from router.model.lead import Lead
-from router.model.times import format_duration
-from router.terms.book import ContractPlan, DedupPlan
+from router.model.times import format_duration, format_instant
+from router.terms.book import Book, ContractPlan, DedupPlan
 from router.terms.schema import IntakeDedup
 
 
@@ -51,6 +52,18 @@ def _counts(dedup: DedupPlan, sent: Sent) -> bool:
     if sent.outcome in (None, "accepted", "in_doubt"):
         return True
     return dedup.counts == "delivered" and sent.outcome in ("rejected", "duplicate")
+
+
+def suppressed_rule(book: Book, lead: Lead, state: State) -> Iterator[Finding]:
+    """`suppressed`: somebody said that this person is never to be sent. It refuses every contract; no test lead."""
+    if lead.test or not state.suppressed:
+        return
+    for contact, mark in contacts_of(lead, book.lead_types[lead.lead_type]):
+        told = state.suppressed.get(mark)
+        if told is not None:
+            actual = f"{contact} suppressed by {told.by} at {format_instant(told.at_ns)}"
+            yield Finding("suppressed", "nobody who is suppressed", actual)
+            return
 
 
 def intake_duplicate(dedup: IntakeDedup, lead: Lead, state: State, steady_ns: int) -> str | None:
