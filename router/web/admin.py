@@ -283,7 +283,7 @@ class Admin:
                 if value is not None:
                     contacts[contact] = str(value)
         if not errors and not contacts:
-            errors.append(FieldError("phone", "required", "or `email`: whom shall nobody get?"))
+            errors.append(FieldError("phone", "required", "or `email` is needed: who is never to be sent"))
         if errors:
             raise Problem("invalid", errors=errors)
         await self._controls.suppress(contacts, by=ask.principal.by)
