@@ -7,7 +7,7 @@ one expression until one holds. Nobody but us records why. The engines are optio
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from bench.market import NOON
@@ -75,7 +75,7 @@ def naive(book: Book) -> Start:
 class Sqlite:
     """One indexed query a lead over tables in memory, and one update that counts the cap."""
 
-    def __init__(self, rows: list[tuple[Any, ...]], cover: list[tuple[str, str, int]]) -> None:
+    def __init__(self, rows: list[tuple[Any, ...]], cover: Iterable[tuple[str, str, int]]) -> None:
         self._db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=64)
         self._db.executescript(
             """
@@ -85,8 +85,10 @@ class Sqlite:
                 utilities TEXT, open INTEGER, room INTEGER);
             """
         )
+        self._db.execute("BEGIN")
         self._db.executemany("INSERT INTO contract VALUES (?,?,?,?,?,?,?,?)", rows)
         self._db.executemany("INSERT INTO cover VALUES (?,?,?)", cover)
+        self._db.execute("COMMIT")
         self._db.execute("ANALYZE")
         self._room = [(row[-1], row[0]) for row in rows]
 
@@ -126,11 +128,12 @@ class Sqlite:
 def sqlite(book: Book) -> Start:
     """A tuned query over tables in memory. `place` is the rank of a contract by price."""
     rows: list[tuple[Any, ...]] = []
-    cover: list[tuple[str, str, int]] = []
+    cover: dict[tuple[str, str], list[int]] = {}
     for place, plan in enumerate(sorted(book.contracts.values(), key=lambda plan: (-plan.exclusive_price, plan.id))):
         keys = ["*"] if plan.coverage.everywhere else []
         keys += [*plan.coverage.codes, *(f"{prefix}*" for prefix in plan.coverage.prefixes)]
-        cover += [(plan.lead_type, key, place) for key in keys]
+        for key in keys:
+            cover.setdefault((plan.lead_type, key), []).append(place)
         wants: dict[str, Any] = {node.field_ or "": node for node in plan.terms.criteria}
         rows.append((
             place,
@@ -142,7 +145,7 @@ def sqlite(book: Book) -> Start:
             int(_open(plan)),
             _room(plan),
         ))  # fmt: skip
-    tables = Sqlite(rows, cover)
+    tables = Sqlite(rows, ((*named, place) for named, places in sorted(cover.items()) for place in places))
     return lambda: tables.anew().decide
 
 
