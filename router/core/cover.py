@@ -14,7 +14,7 @@ from router.terms.book import ContractPlan
 from router.terms.codes import Packed
 from router.terms.coverage import Coverage, Entry
 from router.terms.geography import us
-from router.terms.steps import Steps
+from router.terms.steps import Steps, emptying
 
 #: How many are one step of building.
 _NAMED: Final = 4096
@@ -57,7 +57,9 @@ class CoverIndex:
         left_out = yield from self._left_out.turn(self._numbers, self._codes)
         everywhere, same = self.everywhere, dict[int, int]()
         for start in range(0, len(self._codes), _ROWS):
-            named, without = taken_in[start : start + _ROWS], left_out[start : start + _ROWS]
+            row = slice(start, start + _ROWS)
+            named, without = taken_in[row], left_out[row]
+            taken_in[row] = left_out[row] = [0] * len(named)  # let go of in turns: all at once would be a long step
             if any(named) or any(without):
                 masks = [everywhere | mask for mask in named]
                 masks = [mask ^ (mask & left) if left else mask for mask, left in zip(masks, without, strict=True)]
@@ -65,6 +67,7 @@ class CoverIndex:
                 yield
             else:
                 self._masks += [everywhere] * len(named)
+        yield from emptying(same)
         others_in, others_out = self._taken_in.others, self._left_out.others
         for code in {**others_in, **others_out}:
             self._others[code] = self._whom(code, others_in.get(code, 0), others_out.get(code, 0))

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 Steps = Generator[None, None, T]
-_RUN: Final = 1024
+_RUN: Final = 512
 #: So much of what costs a microsecond or two makes a step.
 LOOKS: Final = 256
 
