@@ -44,7 +44,10 @@ class BuyerRecords:
     def in_file(self, buyer_id: str) -> str | None:
         """The configuration's own file of that name, which a reload would find beside a record of ours."""
         path = self._config_dir / "buyers" / f"{buyer_id}.toml"
-        return f"buyers/{path.name}" if path.exists() else None
+        try:
+            return f"buyers/{path.name}" if path.exists() else None
+        except OSError:  # longer than any file's name: the id itself is at fault
+            return None
 
     def propose(self, terms: Terms, tree: object) -> Candidate:
         """These terms with that buyer in place, judged; with the secrets the buyer refers to."""

@@ -97,7 +97,7 @@ def choose(
                 if refused:
                     blocked[code] = refused
         rare = left & board.rare
-        if rare & board.aged:
+        if rare & board.aged or moment.at_ns - lead.submitted_at_ns >= board.oldest_ns:
             for code, refused in board.ageing(lead, moment.at_ns, released_at_ns):
                 _first_said(blocked, code, left & refused)
         if rare & board.deduped and not lead.test:

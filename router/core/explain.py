@@ -48,7 +48,7 @@ from router.model.decision import Allowed, Claim, Decision, Refusal
 from router.model.facts import Decided, Words
 from router.model.lead import Lead
 from router.model.money import format_money
-from router.model.times import format_duration, format_instant
+from router.model.times import format_age, format_duration, format_instant
 from router.terms.book import Book, ContractPlan
 
 _RULE_OF = {code: rule for rule, codes in RULES.items() for code in codes}
@@ -79,7 +79,7 @@ def every_refusal(
         *fields_rule(book, plan, lead),
         *consent_rule(book, plan, lead),
         *criteria_rule(book, plan, lead),
-        *age_rule(plan, lead, moment.at_ns, released_at_ns),
+        *age_rule(book, plan, lead, moment.at_ns, released_at_ns),
         *schedule_rule(plan, state, moment, price),
         *guard_rule(plan, state, moment, price),
         *(() if lead.test else dedup_rule(plan, lead, marks, state.consumers, moment)),
@@ -197,7 +197,7 @@ def as_recorded(
         ]
         code = codes.get(plan.id)
         if code is not None:
-            ages = {one.code: one for one in age_rule(plan, lead, at_ns, released_at_ns)}
+            ages = {one.code: one for one in age_rule(board.book, plan, lead, at_ns, released_at_ns)}
             if code in ages:
                 expected, actual = ages[code].expected, ages[code].actual
             elif code in fact.alike and plan.id not in fact.details:
@@ -281,7 +281,7 @@ def _consent(_book: Book, plan: ContractPlan, lead: Lead) -> list[Allowed]:
     if terms.max_age is not None and consent.given_at_ns is not None:
         age = max(0, lead.received_at_ns - consent.given_at_ns)
         wanted = f"given at most {format_duration(terms.max_age)} before receipt"
-        found.append(Allowed("consent", wanted, format_duration(age)))
+        found.append(Allowed("consent", wanted, format_age(age)))
     if terms.names_seller is not None:
         found.append(Allowed("consent", f"names {terms.names_seller}", "named"))
     if terms.certificates:

@@ -17,7 +17,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from router.core.areas import WHOLE, by_area
-from router.core.calendar import Calendar, Frame
+from router.core.calendar import FOREVER, Calendar, Frame
 from router.core.cover import CoverIndex
 from router.core.masks import bits, mask_of
 from router.core.rules.criteria import holds, rule_holds
@@ -421,6 +421,8 @@ class Board:
         )
         for index in self._covers.values():
             yield from index.seal()
+        oldest = self.book.lead_types[self.lead_type].max_age
+        self.oldest_ns = FOREVER if oldest is None else int(oldest)  # from that age on nobody may have a lead
         self.aged = self._max_age.all | self._within.all
         self.rare = self.aged | self.deduped  # whom a lead's age or its consumer's past may refuse
         self._slow_mask = mask_of(self.slow, self.size)
@@ -511,9 +513,10 @@ class Board:
         return sum(1 << rank for rank in bits(slow) if not all(test(lead) for test in self.slow[rank]))
 
     def ageing(self, lead: Lead, at_ns: int, released_at_ns: int) -> tuple[tuple[str, int], tuple[str, int]]:
-        """The contracts whose `max_lead_age` and whose `deliver_within` refuse the lead at a moment, by code."""
+        """The contracts that the lead is too old for and whose `deliver_within` refuses it at a moment, by code."""
+        age_ns = at_ns - lead.submitted_at_ns
         return (
-            ("lead_too_old", self._max_age.refused(at_ns - lead.submitted_at_ns)),
+            ("lead_too_old", self.all if age_ns >= self.oldest_ns else self._max_age.refused(age_ns)),
             ("too_late", self._within.refused(at_ns - released_at_ns)),
         )
 

@@ -25,7 +25,7 @@ from router.core.index import Board
 from router.core.masks import bits
 from router.core.rules.finding import Finding
 from router.core.rules.history import suppressed_rule
-from router.core.rules.standing import Moment, clock_of, standing
+from router.core.rules.standing import Moment, clock_of, passes_ever, standing
 from router.core.selling import End, Offer, copies_of, next_move, payout_of, payout_once
 from router.core.standings import Standings
 from router.core.state import OpenLead
@@ -107,9 +107,13 @@ class Seller:
             self.route(batch, lead_id, by="queue" if lead.status == "queued" else "restart" if lead.decided else None)
         self._journal.commit(batch)
 
-    def _choose(self, lead: OpenLead, moment: Moment, *, bidden: bool) -> list[Choice]:
-        """The fast decision; for `best` on both boards, the better by expected revenue first."""
+    def _choose(self, lead: OpenLead, moment: Moment, by: str | None, *, bidden: bool) -> list[Choice]:
+        """The fast decision; for `best` on both boards, the better by expected revenue first.
+
+        Who comes out of the queue is released by it: `deliver_within` counts from now.
+        """
         one = lead.lead
+        released_at_ns = moment.at_ns if by == "queue" else clock_of(moment, lead.released_steady_ns)
         bids = taken_in(lead) if bidden else None
         sell = self._journal.book.lead_types[one.lead_type].sell
         once = payout_once(self.payout(one))
@@ -119,7 +123,7 @@ class Seller:
                 self._journal.state,
                 one,
                 moment,
-                released_at_ns=clock_of(moment, lead.released_steady_ns),
+                released_at_ns=released_at_ns,
                 copies=copies_of(sell, standings.board.mode)[0],
                 payout=once,
                 offered=lead.buyers,
@@ -147,28 +151,37 @@ class Seller:
         if lead.lead.lead_type not in self._journal.book.lead_types:
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="no_coverage"))
             return
-        if not is_young(lead.lead, self._journal.book, batch.moment.at_ns):
-            self.end(batch, lead.lead, Ended(lead_id=lead_id, status="expired"))
-            return
         if by != "queue" and batch.moment.steady_ns >= deadline_of(lead, self._journal.book):
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
             return
         began_ns = self._journal.clock.mono_ns()
-        choice, *others = self._choose(lead, batch.moment, bidden=bidden)
+        choice, *others = self._choose(lead, batch.moment, by, bidden=bidden)
         if not bidden and self._ask(batch, lead, [choice, *others], by):
             return
         self._journal.on_decided(self._journal.clock.mono_ns() - began_ns)
-        if by is None or choice.winners or "suppressed" in choice.alike:
-            standings = next(one for one in self._journal.live.modes(lead.lead) if one.board is choice.board)
-            released_ns = batch.moment.steady_ns if by == "queue" else 0
-            self._journal.note(batch, decided_fact(choice, standings, lead.lead, by, released_ns))
+        if by is None or choice.winners:
+            self._record(batch, lead, choice, by)
         if choice.winners:
             self._room.remove(lead_id)
             _, at_once = copies_of(self._journal.book.lead_types[lead.lead.lead_type].sell, choice.board.mode)
             for place, rank in enumerate(choice.winners[:at_once]):
                 self._reserve(batch, choice.board, rank, lead, place, choice.bids)
             return
-        self._wait_or_end(batch, lead, [choice, *others])
+        ended = self._wait_or_end(batch, lead, [choice, *others])
+        if ended is not None:
+            if by is not None:
+                self._record(batch, lead, choice, by)
+            self._room.remove(lead_id)
+            self.end(batch, lead.lead, ended)
+
+    def _record(self, batch: Batch, lead: OpenLead, choice: Choice, by: str | None) -> None:
+        """A decision that is to be proved: the first of a lead, one with winners, and the one it ends by.
+
+        Those in between, while it waits, find what the last one found.
+        """
+        standings = next(one for one in self._journal.live.modes(lead.lead) if one.board is choice.board)
+        released_ns = batch.moment.steady_ns if by == "queue" else 0
+        self._journal.note(batch, decided_fact(choice, standings, lead.lead, by, released_ns))
 
     def _ask(self, batch: Batch, lead: OpenLead, choices: list[Choice], by: str | None) -> bool:
         """Ask those who would have the lead but for a bid, if there are any; what they bid is decided with then.
@@ -225,32 +238,32 @@ class Seller:
         )
         batch.jobs.append(job)
 
-    def _wait_or_end(self, batch: Batch, lead: OpenLead, choices: list[Choice]) -> None:
-        """Nobody may have the lead now: it waits for who may later, in any way it is sold, or it ends.
+    def _wait_or_end(self, batch: Batch, lead: OpenLead, choices: list[Choice]) -> Ended | None:
+        """Nobody may have the lead now: it waits for who may later, in any way it is sold, or says how it ends.
 
         Who was queued and finds the doors open to a moment's refusal keeps its place, and its time.
         """
         one, now_ns, queued = lead.lead, batch.moment.steady_ns, lead.status == "queued"
+        if not is_young(one, self._journal.book, batch.moment.at_ns):
+            return Ended(lead_id=one.lead_id, status="expired")
         never = any("suppressed" in choice.alike for choice in choices)  # whatever else stands against somebody
-        momentary = () if never else _contracts(choices, MOMENTARY)
+        momentary = () if never else self._momentary(choices)
         queue = () if never else self._queueing(choices)
         hold_ns = self._hold_until(lead, batch.moment)
         if (queue or (queued and momentary)) and now_ns < hold_ns:
             if not queued:
                 self._journal.note(batch, Queued(lead_id=one.lead_id))
             self._wait(one.lead_id, (*queue, *momentary), hold_ns, queued=True)
-            return
+            return None
         give_up_ns = min(deadline_of(lead, self._journal.book), self._too_old_at(one, batch.moment))
         if momentary and now_ns < give_up_ns:
             self._wait(one.lead_id, momentary, give_up_ns, queued=False)
-            return
-        self._room.remove(one.lead_id)
+            return None
         if queued and now_ns >= hold_ns:
-            self.end(batch, one, Ended(lead_id=one.lead_id, status="expired"))
-            return
+            return Ended(lead_id=one.lead_id, status="expired")
         covered = any(choice.covering & choice.board.live for choice in choices)
         reason = "deadline" if momentary else "no_eligible_contract" if covered else "no_coverage"
-        self.end(batch, one, Ended(lead_id=one.lead_id, status="unsold", reason=reason))
+        return Ended(lead_id=one.lead_id, status="unsold", reason=reason)
 
     def _hold_until(self, lead: OpenLead, moment: Moment) -> int:
         """Until when a lead may be held in the queue: `hold_max` from receipt, `max_age` from submission."""
@@ -261,6 +274,11 @@ class Seller:
     def _too_old_at(self, lead: Lead, moment: Moment) -> int:
         max_age = self._journal.book.lead_types[lead.lead_type].max_age
         return FOREVER if max_age is None else steady_of(moment, lead.submitted_at_ns + max_age)
+
+    def _momentary(self, choices: list[Choice]) -> tuple[str, ...]:
+        """The contracts that only the moment stands against."""
+        plans = self._journal.book.contracts
+        return tuple(name for name in _contracts(choices, MOMENTARY) if passes_ever(plans[name]))
 
     def _queueing(self, choices: list[Choice]) -> tuple[str, ...]:
         """The contracts that say `queue` for what refuses them now."""
@@ -387,7 +405,7 @@ class Seller:
             finding = never or too_little
             if rank is None and never is None:
                 finding = stands_against(standings, self._journal.state, batch.moment, contract_id)
-            if finding is not None and finding.code in MOMENTARY:
+            if finding is not None and finding.code in MOMENTARY and passes_ever(plan):
                 momentary.append(contract_id)
             if len(passed) < PASSED_MAX:
                 finding = finding or next(iter(self._refusals(plan, lead, batch.moment, bids)), None)

@@ -45,6 +45,16 @@ def format_duration(ns: int) -> str:
     return f"{ns // NS_MS}ms"
 
 
+def format_age(ns: int) -> str:
+    """How long something took or is ago, as people read it: `3_600_390_000_000` -> `"1h 390ms"`; whole milliseconds."""
+    left, words = max(0, ns) // NS_MS * NS_MS, list[str]()
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, left = divmod(left, _UNITS[unit])
+        if count:
+            words.append(f"{count}{unit}")
+    return " ".join(words) or "0ms"
+
+
 def parse_instant(text: str) -> int:
     """RFC 3339 text with a zone -> nanoseconds since 1970 UTC. Raises ValueError that says what is wanted."""
     match = _RFC3339.fullmatch(text)

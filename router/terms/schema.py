@@ -359,9 +359,9 @@ class Ramp(Table, kw_only=True, frozen=True):
 
 
 class Schedule(Table, kw_only=True, frozen=True):
-    """Open hours on local wall time: `"Mon-Fri 08:00-18:00"`; `22:00-02:00` crosses midnight."""
+    """Open hours on local wall time: `"Mon-Fri 08:00-18:00"`; `22:00-02:00` crosses midnight. None said: always."""
 
-    open: tuple[str, ...]
+    open: tuple[str, ...] = ("00:00-24:00",)
     closed_dates: tuple[str, ...] = ()
     when_closed: AfterBlock = "skip"
 

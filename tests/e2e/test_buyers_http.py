@@ -107,6 +107,11 @@ async def test_a_dry_run_shows_what_would_change_and_changes_nothing(house: Hous
     assert (status, problem["code"]) == (422, "terms_invalid")
 
 
+def test_an_id_longer_than_any_name_of_a_file_is_an_error_of_the_id(tmp_path: Path) -> None:
+    """422, as for every id that is none; whether the disk could hold such a name is not asked."""
+    assert BuyerRecords(tmp_path, tmp_path).in_file("x" * 300) is None
+
+
 async def test_a_buyer_in_a_file_cannot_be_put(house: House) -> None:
     """409 that names the file, whether it was loaded or is only there."""
     house.engine.book.terms.places["buyer:old"] = "buyers/old.toml"

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from router.core.calendar import FOREVER
+from router.core.live import Live
 from router.engine.controls import Controls
+from router.engine.proof import Proof
 from router.model.delivery import HttpRequest
-from router.model.facts import PassedOver, Reserved
-from router.model.times import NS_S
+from router.model.facts import Overridden, PassedOver, Reserved
+from router.model.times import NS_MINUTE, NS_S
 from tests import factory
 from tests.simulation.router_world import ACCEPTED, REJECTED, Answer, RouterWorld
 from tests.simulation.test_selling import by_buyer, facts
@@ -264,3 +267,73 @@ def test_who_waits_goes_to_a_contract_that_is_resumed() -> None:
         return [(await w.engine.settled(lead_id, 5)).status for lead_id in ids]
 
     assert world.play(story) == ["sold"] * 3
+
+
+@pytest.mark.parametrize(
+    "why", [{"schedule": OPENS_AT_ONE}, {"caps": [{"per": "hour", "limit": 0}], "at_cap": "queue"}]
+)
+def test_time_to_deliver_counts_from_the_release(why: dict[str, Any]) -> None:
+    """An hour in the queue is no delay of ours: `deliver_within` begins when the lead is decided anew."""
+    contract = factory.contract("a", sla={"deliver_within": "5s"}, **why)
+    world = RouterWorld(factory.book(factory.buyer("first", contract), lead_type=HELD), by_buyer(first=ACCEPTED))
+
+    async def story(w: RouterWorld) -> str:
+        [lead_id] = await held(w, 1)
+        if "caps" in why:
+            more = Overridden(subject="contract", id="a", until_ns=FOREVER, caps={"hour": 1}, reason="fair", by="me")
+            await asyncio.sleep(3600)
+            await Controls(w.engine, factory.reader(lambda: pytest.fail("nobody reads terms"))).override(more)
+        return (await w.engine.settled(lead_id, 2 * 3600)).status
+
+    assert world.play(story) == "sold"
+
+
+def test_the_decision_a_lead_ends_by_is_on_record() -> None:
+    """Queued by hours, then refused by new terms; taken up again by somebody: each end has its own refusals."""
+    world = RouterWorld(
+        factory.book(factory.buyer("first", factory.contract("a", schedule=OPENS_AT_ONE)), lead_type=HELD),
+        by_buyer(first=ACCEPTED),
+    )
+
+    async def story(w: RouterWorld) -> list[list[str]]:
+        [lead_id] = await held(w, 1)
+        wants = [{"field": "credit_score", "min": 650}]
+        contract = factory.contract("a", schedule=OPENS_AT_ONE, criteria=wants)
+        new = factory.book(factory.buyer("first", contract), lead_type=HELD)
+        await w.engine.adopt(new, Live(new), {}, by="operator:ann")
+        assert (await w.engine.settled(lead_id, 2 * 3600)).status == "unsold"
+        await Controls(w.engine, factory.reader(lambda: pytest.fail("nobody reads terms"))).reroute(lead_id, by="me")
+        decisions = (await Proof(w.engine).trace(lead_id) or {})["decisions"]
+        return [[one["code"] for one in decision["refusals"]] for decision in decisions]
+
+    first, *later = world.play(story)
+    assert first == ["out_of_schedule"]
+    assert len(later) == 2
+    assert all("criteria_failed" in codes for codes in later)
+
+
+def test_whoever_is_closed_for_good_is_not_waited_for() -> None:
+    """A rate of nothing and a buyer that bears no delivery never pass: the lead ends at once, not at its deadline."""
+    nothing = factory.contract("a", rate={"leads": 0, "per": "minute"})
+    book = factory.book(
+        factory.buyer("first", nothing), factory.buyer("second", factory.contract("b"), max_in_flight=0)
+    )
+    world = RouterWorld(book, by_buyer(first=ACCEPTED, second=ACCEPTED))
+    view = world.play(lambda w: w.take(factory.lead()))
+    assert (view.status, view.reason) == ("unsold", "no_eligible_contract")
+
+
+def test_a_lead_past_its_types_age_says_so() -> None:
+    """It expires, and its decision and an explanation name the rule."""
+    book = factory.book(factory.buyer("first", factory.contract("a")), lead_type={"max_age": "10m"})
+    world = RouterWorld(book, by_buyer(first=ACCEPTED))
+
+    async def story(w: RouterWorld) -> tuple[str, Any, Any]:
+        old = factory.lead(age_ns=10 * NS_MINUTE)
+        view = await w.take(old)
+        [decision] = (await Proof(w.engine).trace(old.lead_id) or {})["decisions"]
+        return view.status, decision["refusals"], Proof(w.engine).explain(old)["refusals"]
+
+    status, recorded, explained = world.play(story)
+    told = [{"contract_id": "a", "code": "lead_too_old", "expected": "less than 10m old", "actual": "10m"}]
+    assert (status, recorded, explained) == ("expired", told, told)

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from router.core.bucket import Bucket
+from router.core.calendar import Calendar
 from router.core.consumers import Consumers, Identity, Sent, marks_of
 from router.core.rules.finding import Finding
 from router.core.rules.history import age_rule, dedup_rule
-from router.core.rules.standing import standing
+from router.core.rules.standing import Moment, schedule_rule, standing
 from router.core.rules.static import (
     consent_rule,
     coverage_rule,
@@ -22,7 +23,7 @@ from router.core.state import Answers, State
 from router.core.usage import Usage
 from router.model.facts import Paused
 from router.model.lead import Consent, Lead
-from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S, parse_instant
+from router.model.times import NS_DAY, NS_HOUR, NS_MINUTE, NS_S, format_age, parse_instant
 from router.terms.book import Book, ContractPlan
 from tests import factory
 from tests.factory import NOON
@@ -158,11 +159,28 @@ def test_price_floor_and_margin() -> None:
 
 def test_age_and_lateness() -> None:
     """`max_lead_age` from submission, `deliver_within` from receipt; the instant of the limit is too late."""
-    _, plan = one(sla={"max_lead_age": "10m", "deliver_within": "30s"})
+    book, plan = one(sla={"max_lead_age": "10m", "deliver_within": "30s"})
     lead = factory.lead(age_ns=NS_MINUTE)
-    assert not codes(age_rule(plan, lead, NOON + 29 * NS_S, NOON))
-    assert codes(age_rule(plan, lead, NOON + 30 * NS_S, NOON)) == ["too_late"]
-    assert codes(age_rule(plan, lead, NOON + 9 * NS_MINUTE + 1, NOON + 9 * NS_MINUTE)) == ["lead_too_old"]
+    assert not codes(age_rule(book, plan, lead, NOON + 29 * NS_S, NOON))
+    assert codes(age_rule(book, plan, lead, NOON + 30 * NS_S, NOON)) == ["too_late"]
+    assert codes(age_rule(book, plan, lead, NOON + 9 * NS_MINUTE + 1, NOON + 9 * NS_MINUTE)) == ["lead_too_old"]
+
+
+def test_a_closed_date_is_named() -> None:
+    """Open every hour but on that date: it says which, for the hours alone would contradict it."""
+    _, plan = one(schedule={"closed_dates": ["2026-11-24"]})
+    [found] = schedule_rule(plan, State(Identity()), Moment(NOON, NOON, Calendar()), 0)
+    assert found.expected == "00:00-24:00, not on 2026-11-24"
+    assert found.actual == "2026-11-24, until 2026-11-25T05:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(0, "0ms"), (-5, "0ms"), (5_332_000_000, "5s 332ms"), (3_600_390_999_999, "1h 390ms"), (30 * NS_DAY, "30d")],
+)
+def test_ages_are_read_in_their_units(ns: int, text: str) -> None:
+    """Whole milliseconds, rounded down."""
+    assert format_age(ns) == text
 
 
 def refused(plan: ContractPlan, state: State, at_ns: int = NOON) -> list[Finding]:

@@ -12,22 +12,25 @@ from router.core.rules.standing import Moment
 from router.core.state import State
 from router.core.suppression import contacts_of
 from router.model.lead import Lead
-from router.model.times import format_duration, format_instant
+from router.model.times import format_age, format_duration, format_instant
 from router.terms.book import Book, ContractPlan, DedupPlan
 from router.terms.schema import IntakeDedup
 
 
-def age_rule(plan: ContractPlan, lead: Lead, at_ns: int, released_at_ns: int) -> Iterator[Finding]:
-    """`lead_too_old` at the moment of sending; `too_late` when `deliver_within` can no longer be met."""
-    sla = plan.terms.sla
-    if sla is None:
-        return
+def age_rule(book: Book, plan: ContractPlan, lead: Lead, at_ns: int, released_at_ns: int) -> Iterator[Finding]:
+    """`lead_too_old` at the moment of sending; `too_late` when `deliver_within` can no longer be met.
+
+    The lead type's `max_age` refuses every contract, from that age on; a contract's `max_lead_age` beyond it.
+    """
+    sla, oldest = plan.terms.sla, book.lead_types[plan.lead_type].max_age
     age = at_ns - lead.submitted_at_ns
-    if sla.max_lead_age is not None and age > sla.max_lead_age:
-        yield Finding("lead_too_old", f"at most {format_duration(sla.max_lead_age)} old", format_duration(age))
+    if oldest is not None and age >= oldest:
+        yield Finding("lead_too_old", f"less than {format_duration(oldest)} old", format_age(age))
+    elif sla is not None and sla.max_lead_age is not None and age > sla.max_lead_age:
+        yield Finding("lead_too_old", f"at most {format_duration(sla.max_lead_age)} old", format_age(age))
     waited = at_ns - released_at_ns
-    if sla.deliver_within is not None and waited >= sla.deliver_within:
-        yield Finding("too_late", f"within {format_duration(sla.deliver_within)} of receipt", format_duration(waited))
+    if sla is not None and sla.deliver_within is not None and waited >= sla.deliver_within:
+        yield Finding("too_late", f"within {format_duration(sla.deliver_within)} of receipt", format_age(waited))
 
 
 def dedup_rule(plan: ContractPlan, lead: Lead, marks: Marks, consumers: Consumers, moment: Moment) -> Iterator[Finding]:
@@ -42,7 +45,7 @@ def dedup_rule(plan: ContractPlan, lead: Lead, marks: Marks, consumers: Consumer
     for sent in consumers.sent(lead, dedup.keys, marks, dedup.scope, whose):
         age_ns = min(moment.at_ns - sent.at_ns, moment.steady_ns - sent.steady_ns)
         if age_ns < dedup.window_ns and _counts(dedup, sent):
-            ago = format_duration(max(0, age_ns))
+            ago = format_age(max(0, age_ns))
             wanted = f"not sent to this {dedup.scope.replace('_', ' ')} within {format_duration(dedup.window_ns)}"
             yield Finding("duplicate", wanted, f"{sent.outcome or 'in flight'} {ago} ago")
             return

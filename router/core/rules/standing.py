@@ -27,7 +27,7 @@ from router.core.rules.finding import Finding
 from router.core.state import Answers, State
 from router.core.usage import Usage
 from router.model.money import format_money
-from router.model.times import format_duration, format_instant
+from router.model.times import format_age, format_instant
 from router.terms.book import CapPlan, ContractPlan, RampPlan
 from router.terms.schema import Buyer
 
@@ -74,6 +74,11 @@ def rules_for(plan: ContractPlan) -> tuple[StandingRule, ...]:
 
 #: There are few combinations, and contracts by the ten thousand.
 _SHARED: Final[dict[tuple[StandingRule, ...], tuple[StandingRule, ...]]] = {}
+
+
+def passes_ever(plan: ContractPlan) -> bool:
+    """Whether what refuses for a moment can pass: a rate of nothing, or no delivery at a time, never does."""
+    return plan.buyer.max_in_flight > 0 and (plan.rate is None or plan.rate.burst > 0)
 
 
 def is_restless(plan: ContractPlan) -> bool:
@@ -126,8 +131,12 @@ def schedule_rule(plan: ContractPlan, _state: State, moment: Moment, _price: int
     now = moment.calendar.opening(plan.hours, moment.at_ns, plan.zone)
     if not now.open:
         assert plan.terms.schedule is not None
-        wanted = ", ".join(plan.terms.schedule.open)
-        yield Finding("out_of_schedule", wanted, f"closed until {format_instant(now.until_ns)}", now.until_ns)
+        wanted, until = ", ".join(plan.terms.schedule.open), f"until {format_instant(now.until_ns)}"
+        today = local_day(moment.at_ns, plan.zone)
+        if today in plan.hours.closed:
+            yield Finding("out_of_schedule", f"{wanted}, not on {today}", f"{today}, {until}", now.until_ns)
+        else:
+            yield Finding("out_of_schedule", wanted, f"closed {until}", now.until_ns)
 
 
 def guard_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> Iterator[Finding]:
@@ -297,7 +306,7 @@ def rate_rule(plan: ContractPlan, state: State, moment: Moment, _price: int) -> 
     if wait > 0:
         assert plan.terms.rate is not None
         wanted = f"{plan.terms.rate.leads} per {plan.terms.rate.per}, burst {rate.burst}"
-        yield Finding("rate_limited", wanted, f"next in {format_duration(wait)}", moment.at_ns + wait)
+        yield Finding("rate_limited", wanted, f"next in {format_age(wait)}", moment.at_ns + wait)
 
 
 def rate_wait_ns(plan: ContractPlan, state: State, steady_ns: int) -> int:

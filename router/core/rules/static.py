@@ -10,7 +10,7 @@ from router.core.rules.criteria import holds, rule_holds, say, seen
 from router.core.rules.finding import Finding, shown
 from router.model.lead import Consent, Lead
 from router.model.money import format_money
-from router.model.times import format_duration
+from router.model.times import format_age, format_duration
 from router.terms.book import Book, ContractPlan
 
 #: How a lead is sold: to one buyer, or as copies to several.
@@ -85,7 +85,7 @@ def consent_rule(_book: Book, plan: ContractPlan, lead: Lead) -> Iterator[Findin
         yield Finding("consent_missing", "text", "no disclosure text")
     if terms.max_age is not None and not consent_fresh(consent, lead, terms.max_age):
         wanted = f"given at most {format_duration(terms.max_age)} before receipt"
-        age = "no time given" if consent.given_at_ns is None else format_duration(_consent_age(consent, lead))
+        age = "no time given" if consent.given_at_ns is None else format_age(_consent_age(consent, lead))
         yield Finding("consent_expired", wanted, age)
     if terms.names_seller is not None and seller_key(terms.names_seller) not in map(seller_key, consent.sellers):
         actual = f"{len(consent.sellers)} other sellers named" if consent.sellers else "no seller named"
