@@ -9,13 +9,13 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from sys import intern
 from typing import Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from msgspec import NODEFAULT, Struct, UnsetType
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 from router.model.money import Money, parse_money
 from router.model.times import Duration, parse_duration
@@ -34,6 +34,8 @@ _SHORT_FORMS: Final[dict[type[Struct], str]] = {Payout: "amount"}
 #: Text that is also a kind of value of its own: how it is read, and an example of it.
 _TEXT_FORMS: Final[dict[type, Callable[[str], int]]] = {Money: parse_money, Duration: parse_duration}
 _TEXT_EXAMPLES: Final[dict[type, str]] = {Money: '"42.50"', Duration: '"30s"'}
+#: What stands where a needed number could not be read.
+_STAND_INS: Final[dict[Any, Any]] = {Money: Money(1_00), Duration: Duration(1_000_000_000), int: 1, float: 1.0}
 _UNUSABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
@@ -50,17 +52,21 @@ Where = tuple[Any, str | int] | None
 
 
 class Findings:
-    """Collects what is wrong in one file. `strangers` of the problems are keys that are nothing here."""
+    """Collects what is wrong in one file. `strangers` of the problems are keys that are nothing here.
+
+    `stood_in` are the places of numbers that could not be read: a plain one stands there, so that all else is judged.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
         self.strangers = 0
+        self.stood_in: list[Where] = []
 
     @property
     def serious(self) -> int:
         """How many problems leave a value unread."""
-        return len(self.problems) - self.strangers
+        return len(self.problems) - self.strangers - len(self.stood_in)
 
     def add(self, where: Where, message: str, mend: str) -> _Bad:
         """Write one error down; returns BAD so that a reader can return it."""
@@ -74,6 +80,7 @@ Reader = Callable[[Any, Where, Findings], Any]
 class _Field(NamedTuple):
     attribute: str
     read: Reader
+    stand_in: Any  # BAD where nothing can take its place
 
 
 class _Kind(NamedTuple):
@@ -89,19 +96,23 @@ def decode(tree: object, kind: type[S], file: str) -> tuple[S | None, list[Probl
 
     `file` is only for the problems. A tree nested deeper than 32 levels is refused whole.
     """
-    value, problems = decode_known(tree, kind, file)
+    value, problems, _ = decode_known(tree, kind, file)
     return (None if problems else value), problems
 
 
-def decode_known(tree: object, kind: type[S], file: str) -> tuple[S | None, list[Problem]]:
-    """As `decode`, and the struct all the same where only keys are wrong that mean nothing: the rest can be judged."""
+def decode_known(tree: object, kind: type[S], file: str) -> tuple[S | None, list[Problem], list[str]]:
+    """As `decode`, and the struct all the same where the rest of it can be judged.
+
+    So it can where only keys are wrong that mean nothing, or numbers, money and durations: the last of the three are
+    the places of those, at which other ones stand.
+    """
     findings = Findings(file)
     deep = _too_deep(tree, _DEPTH_MAX)
     if deep is not None:
         findings.add(deep, f"nested deeper than {_DEPTH_MAX} levels", "No term needs that; write it flatter")
-        return None, findings.problems
+        return None, findings.problems, []
     value = _reader(kind)(tree, None, findings)
-    return (None if findings.serious else value), findings.problems
+    return (None if findings.serious else value), findings.problems, [*map(written, findings.stood_in)]
 
 
 def written(where: Where) -> str:
@@ -173,7 +184,7 @@ def _table(kind: type[Struct]) -> Reader:
 
     def prepare() -> None:  # not before the first use: tables may hold tables of their own kind
         for field in fields(kind):
-            known[field.encode_name] = _Field(field.name, _reader(field.type))
+            known[field.encode_name] = _Field(field.name, _reader(field.type), _stand_in(field))
             if field.default is NODEFAULT and field.default_factory is NODEFAULT:
                 required.append(field.encode_name)
 
@@ -193,18 +204,37 @@ def _table(kind: type[Struct]) -> Reader:
                 _unknown_key(key, value, known, where, findings)
             else:
                 found[field.attribute] = field.read(entry, (where, key), findings)
+                if found[field.attribute] is BAD and field.stand_in is not BAD:
+                    found[field.attribute] = field.stand_in
+                    findings.stood_in.append((where, key))
         for key in required:
             if key not in value:
                 findings.add((where, key), "is missing", "Write it here; it has no default")
+                if known[key].stand_in is not BAD:
+                    found[known[key].attribute] = known[key].stand_in
+                    findings.stood_in.append((where, key))
         return kind(**found) if findings.serious == before else BAD
 
     return read
 
 
-def _unknown_key(key: str, value: dict[str, Any], known: Iterable[str], where: Where, findings: Findings) -> None:
+def _stand_in(field: FieldInfo) -> Any:
+    """For a number, an amount, a duration: its default, or something plain. Nothing else can be guessed at."""
+    members = set(get_args(field.type)) if get_origin(field.type) in (Union, types.UnionType) else {field.type}
+    kinds = [kind for kind in members if kind is not type(None)]
+    if not set(kinds) <= _STAND_INS.keys():
+        return BAD
+    return _STAND_INS[kinds[0]] if field.default is NODEFAULT else field.default
+
+
+def _unknown_key(
+    key: str, value: dict[str, Any], known: Mapping[str, _Field], where: Where, findings: Findings
+) -> None:
     meant = suggestion(key, [name for name in known if name not in value])
     if meant is None:  # no misspelt one that would be missed elsewhere
         findings.strangers += 1
+    elif known[meant].stand_in is not BAD:
+        findings.stood_in.append((where, meant))
     mend = f'Did you mean "{meant}"?' if meant else f"Take it out; the keys here are {_listed(known)}"
     findings.add((where, key), "is not a key of this table", mend)
 

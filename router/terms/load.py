@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 import tomli
 
+from router.terms.check import check, check_buyer
 from router.terms.decode import decode, decode_known
 from router.terms.problems import Problem, errors
 from router.terms.rest import ANY_ID, judge_rest
@@ -49,6 +50,7 @@ class _Reading:
         self.problems: list[Problem] = []
         self.places: dict[str, str] = {}
         self.unread: set[str] = set()  # "lead_type:solar", "source:*": what stands in files that could not be read
+        self.stood_in: list[tuple[str, str]] = []  # (file, key) of numbers that could not be read
 
     def error(self, file: str, key: str, message: str, mend: str) -> None:
         self.problems.append(Problem(file, key, message, mend))
@@ -79,7 +81,7 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Loaded:
         router=router, lead_types=lead_types, sources=sources, buyers=buyers, lists=lists, places=reading.places
     )
     if errors(reading.problems):
-        return Loaded(None, reading.problems + judge_rest(terms, reading.unread))
+        return Loaded(None, reading.problems + judge_rest(check(terms), terms, reading.unread, reading.stood_in))
     return Loaded(terms, reading.problems)
 
 
@@ -90,7 +92,7 @@ def with_buyer(terms: Terms, tree: object, config_dir: Path) -> Loaded:
     place becomes its file in the state directory; whether it may be put at all is the caller's question.
     """
     file = f"{STATE_PLACE}buyers"
-    buyer, problems = decode_known(tree, Buyer, file)
+    buyer, problems, stood_in = decode_known(tree, Buyer, file)
     if buyer is None:
         return Loaded(None, problems)
     file = state_place(buyer.id)
@@ -102,9 +104,12 @@ def with_buyer(terms: Terms, tree: object, config_dir: Path) -> Loaded:
     _claim_contracts(reading, buyer)
     lists = {**terms.lists, **_lists(reading, [buyer])}
     if errors(reading.problems):
-        return Loaded(None, reading.problems)
+        return Loaded(None, [*problems, *reading.problems])
     buyers = {**terms.buyers, buyer.id: buyer}
     changed = msgspec.structs.replace(terms, buyers=buyers, lists=lists, places=reading.places)
+    if stood_in:
+        rest = judge_rest(check_buyer(changed, buyer.id), changed, set(), [(file, key) for key in stood_in])
+        return Loaded(None, [*problems, *reading.problems, *rest])
     return Loaded(changed, [*problems, *reading.problems])
 
 
@@ -163,8 +168,9 @@ def _state_buyers(reading: _Reading, buyers: dict[str, Buyer]) -> None:
 
 
 def _keep(reading: _Reading, found: dict[str, Owned], tree: object, file: str, word: str, kind: type[Owned]) -> None:
-    owned, problems = decode_known(tree, kind, file)
+    owned, problems, stood_in = decode_known(tree, kind, file)
     reading.problems += problems
+    reading.stood_in += [(file, key) for key in stood_in]
     if owned is None:
         own_id = tree.get("id") if isinstance(tree, dict) else None
         reading.unread.add(f"{word}:{own_id if isinstance(own_id, str) else ANY_ID}")

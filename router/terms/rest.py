@@ -4,9 +4,8 @@ Only what holds whatever the unread files turn out to say is said. A name that a
 reference, and nothing is judged by fields that may stand in an unread lead type. Warnings wait until all can be read.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 
-from router.terms.check import check
 from router.terms.problems import Problem, errors
 from router.terms.schema import Buyer, Source, Terms
 
@@ -14,10 +13,21 @@ from router.terms.schema import Buyer, Source, Terms
 ANY_ID = "*"
 
 
-def judge_rest(read: Terms, unread: Set[str]) -> list[Problem]:
-    """The errors in what could be read. `unread` names what could not: `lead_type:solar`, or `source:*`."""
-    waiting = [*_waiting(read, unread)]
-    return [problem for problem in errors(check(read)) if not any(_within(problem, *place) for place in waiting)]
+def judge_rest(
+    found: Iterable[Problem], read: Terms, unread: Set[str], stood_in: Iterable[tuple[str, str]]
+) -> list[Problem]:
+    """Of what was found in the terms that could be read the errors that hold whatever the others are.
+
+    `unread` names what could not be read: `lead_type:solar`, or `source:*`. `stood_in` are the places (file, key) of
+    numbers that could not: nothing is said of those, nor of the table around one as a whole.
+    """
+    waiting = [*_waiting(read, unread), *stood_in]
+    around = {(file, key.rpartition(".")[0]) for file, key in stood_in}
+    return [
+        problem
+        for problem in errors(found)
+        if (problem.file, problem.key) not in around and not any(_within(problem, *place) for place in waiting)
+    ]
 
 
 def _within(problem: Problem, file: str, key: str) -> bool:

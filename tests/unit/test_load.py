@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,3 +236,27 @@ def test_a_key_that_means_nothing_hides_no_other_error(config: Path, tmp_path: P
     keep(tmp_path / "state", "api.json", odd)
     keys = [problem.key for problem in errors(load(config, tmp_path / "state").problems)]
     assert sorted(keys) == ["contracts[0].coverge", "contracts[0].qqq"]
+
+
+def test_a_number_that_cannot_be_read_hides_no_other_error(config: Path, tmp_path: Path) -> None:
+    """Of the wrong type, missing or misspelt: the rest of its file is judged, and nothing is said of it twice."""
+    terms = load(config).terms
+    assert terms is not None
+    first: dict[str, Any] = BUYER["contracts"][0]  # type: ignore[index, assignment]
+    for wrong, said in (
+        ({"price": 10}, ["price"]),
+        ({"price": None}, ["price"]),
+        ({"prise": first["price"]}, ["prise", "price"]),
+        ({"caps": [{"id": "day", "per": "day", "limit": "5"}]}, ["caps[0].limit"]),
+        ({"sla": {"deliver_within": 5}}, ["sla.deliver_within"]),
+    ):
+        contract = {**first, "lead_type": "wind", "coverage": {"postal_codes": ["2134"]}, **wrong}
+        if "prise" in wrong:
+            del contract["price"]
+        tree = {**BUYER, "contracts": [contract]}
+        wanted = {f"contracts[0].{key}" for key in (*said, "lead_type", "coverage.postal_codes[0]")}
+        keep(tmp_path / "state", "api.json", tree)
+        for problems in (load(config, tmp_path / "state").problems, with_buyer(terms, tree, config).problems):
+            keys = [problem.key for problem in errors(problems)]
+            assert set(keys) == wanted, (wrong, keys)
+            assert len(keys) == len(set(keys))
