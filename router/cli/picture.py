@@ -64,7 +64,9 @@ def _steps(trace: Json) -> Iterable[tuple[str, Callable[[_Pen], list[str]]]]:
 
 def explanation(decision: Json) -> list[str]:
     """A decision about a lead that was not sent -> who would get it, who comes next, and why the others would not."""
-    return _decision(decision, _Pen(on=False), refused_max=EXPLAINED_SHOWN_MAX)
+    twin = decision.get("duplicate_of")
+    said = [f"It would be taken as a duplicate of {twin}, and go to nobody. If it were none:"] if twin else []
+    return [*said, *_decision(decision, _Pen(on=False), refused_max=EXPLAINED_SHOWN_MAX)]
 
 
 def _received(trace: Json) -> str:

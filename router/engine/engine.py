@@ -265,7 +265,7 @@ class Engine:
         if rate is not None:
             tat = max(self._source_tat.get(lead.source_id, 0), batch.moment.steady_ns)
             self._source_tat[lead.source_id] = tat + rate.interval_ns
-        twin = self._duplicate_of(lead, batch.moment)
+        twin = self.duplicate_of(lead, batch.moment)
         received = Received(
             lead_id=lead.lead_id,
             source_id=lead.source_id,
@@ -275,16 +275,14 @@ class Engine:
             steady_ns=steady_of(batch.moment, lead.received_at_ns),
         )
         self.journal.note(batch, received, lead=lead, idempotency=idempotency)
-        max_age = self.book.lead_types[lead.lead_type].max_age
         if twin is not None:
             self.seller.end(batch, lead, Ended(lead_id=lead.lead_id, status="duplicate"))
-        elif max_age is not None and batch.moment.at_ns - lead.submitted_at_ns > max_age:
-            self.seller.end(batch, lead, Ended(lead_id=lead.lead_id, status="expired"))
         else:
             self.seller.route(batch, lead.lead_id)
         return batch
 
-    def _duplicate_of(self, lead: Lead, moment: Moment) -> str | None:
+    def duplicate_of(self, lead: Lead, moment: Moment) -> str | None:
+        """The earlier lead that makes this one a duplicate at intake, or None."""
         dedup = self.book.lead_types[lead.lead_type].dedup
         if dedup is None or lead.test:
             return None

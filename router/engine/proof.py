@@ -104,7 +104,10 @@ class Proof:
     # -- what would be ---------------------------------------------------------------------------
 
     def explain(self, lead: Lead) -> dict[str, Any]:
-        """The full decision for a lead: every contract of its type, every failure. Nothing is recorded or reserved."""
+        """The full decision for a lead: every contract of its type, every failure. Nothing is recorded or reserved.
+
+        A `duplicate_of` another lead it would be taken, and nobody be asked.
+        """
         engine = self._engine
         sell = engine.book.lead_types[lead.lead_type].sell
         source = engine.book.sources.get(lead.source_id)
@@ -128,7 +131,8 @@ class Proof:
         decision = explain(
             standings.board, engine.state, lead, moment, released_at_ns=lead.received_at_ns, choice=choice
         )
-        return {**as_json(decision), "mode": standings.board.mode}
+        twin = engine.duplicate_of(lead, moment)
+        return {**as_json(decision), "mode": standings.board.mode, "duplicate_of": twin}
 
     # -- what was --------------------------------------------------------------------------------
 

@@ -224,6 +224,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "refusals": _list(_REFUSAL),
             "ranking": _list(TEXT),
             "winners": _list(TEXT),
+            "duplicate_of": {**MAYBE_TEXT, "description": "explain alone: the lead that makes it a duplicate"},
         },
         ("terms_version", "decided_at", "refusals", "ranking", "winners"),
     ),

@@ -108,9 +108,12 @@ async def test_a_duplicate_is_taken_and_sent_to_nobody() -> None:
     """An intake duplicate: 201, status duplicate."""
     terms = house_terms(lead_type={"dedup": {"keys": [["phone"]], "window": "30d"}})
     async with open_house(terms) as house:
-        await house.give(LEAD)
+        _, first, _ = await house.give(LEAD)
         status, body, _ = await house.give(LEAD)
         assert (status, body["status"]) == (201, "duplicate")
+        asked = {**LEAD, "source_id": "web"}
+        _, explained, _ = await house.ask("POST", "/v1/explain", token=OPERATOR, admin=True, json=asked)
+        assert explained["duplicate_of"] == first["lead_id"]
         assert len(house.transport.sent) == 1
 
 

@@ -329,11 +329,11 @@ def test_a_lead_past_its_types_age_says_so() -> None:
     world = RouterWorld(book, by_buyer(first=ACCEPTED))
 
     async def story(w: RouterWorld) -> tuple[str, Any, Any]:
-        old = factory.lead(age_ns=10 * NS_MINUTE)
+        old = factory.lead(age_ns=11 * NS_MINUTE)
         view = await w.take(old)
         [decision] = (await Proof(w.engine).trace(old.lead_id) or {})["decisions"]
         return view.status, decision["refusals"], Proof(w.engine).explain(old)["refusals"]
 
     status, recorded, explained = world.play(story)
-    told = [{"contract_id": "a", "code": "lead_too_old", "expected": "less than 10m old", "actual": "10m"}]
+    told = [{"contract_id": "a", "code": "lead_too_old", "expected": "less than 10m old", "actual": "11m"}]
     assert (status, recorded, explained) == ("expired", told, told)

@@ -104,6 +104,9 @@ def test_colour_only_where_asked() -> None:
 
 def test_explanation_is_the_decision() -> None:
     """The table of who would get it and why the others would not."""
+    assert explanation({**DECISION, "duplicate_of": "lead-0"})[0].startswith(
+        "It would be taken as a duplicate of lead-0"
+    )
     text = "\n".join(explanation(DECISION))
     assert "brightroof-tx" in text
     assert "criteria_failed" in text

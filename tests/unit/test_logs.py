@@ -92,7 +92,7 @@ async def test_nothing_of_a_lead_is_ever_logged(stream: io.StringIO) -> None:
         def fails(*_: object) -> None:
             raise RuntimeError("cannot route ana@example.com, 78701")
 
-        house.engine._duplicate_of = fails  # type: ignore[method-assign,assignment]
+        house.engine.duplicate_of = fails  # type: ignore[method-assign,assignment]
         assert (await house.give(good))[0] == 500
     assert any(line["event"] == "unforeseen" for line in lines(stream))
     for value in VALUES:
