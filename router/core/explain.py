@@ -4,10 +4,11 @@ This is what people read and what the fast path is held to. It also expands what
 static refusals are worked out again from lead and terms, state refusals are those that were written down.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from router.core.bidding import NO_BIDS, Bids, stand_ins_of
+from router.core.calendar import local
 from router.core.consumers import Marks, marks_of
 from router.core.decide import Choice, in_order, named
 from router.core.index import Board, price_in, sale_price
@@ -223,10 +224,20 @@ def as_recorded(
 # -- what allowed it -----------------------------------------------------------------------------
 
 
-def allowances(book: Book, plan: ContractPlan, lead: Lead, claims: Iterable[Claim], price: int) -> list[Allowed]:
+def allowances(
+    book: Book,
+    plan: ContractPlan,
+    lead: Lead,
+    claims: Iterable[Claim],
+    price: int,
+    *,
+    at_ns: int,
+    released_at_ns: int,
+) -> list[Allowed]:
     """Every rule that let a contract have a lead: the coverage entry, each field, consent and criterion, each cap.
 
-    `price` is what was reserved, minor units: the bid, where one was asked for.
+    `price` is what was reserved at that instant, minor units: the bid, where one was asked for. `deliver_within` counts
+    from `released_at_ns`.
     """
     rules: tuple[Callable[[Book, ContractPlan, Lead], list[Allowed]], ...] = (
         _source,
@@ -234,9 +245,9 @@ def allowances(book: Book, plan: ContractPlan, lead: Lead, claims: Iterable[Clai
         _fields,
         _consent,
         _criteria,
-        _sla,
     )
     found = [allowed for rule in rules for allowed in rule(book, plan, lead)]
+    found += [*_age(book, plan, lead, at_ns, released_at_ns), *_schedule(plan, at_ns)]
     if plan.least_bid is not None:
         least = plan.terms.min_bid
         wanted = "a bid" if least is None else f"at least {format_money(least)}"
@@ -293,15 +304,20 @@ def _criteria(book: Book, plan: ContractPlan, lead: Lead) -> list[Allowed]:
     return [Allowed("criterion", say(node), "true") for node in plan.terms.criteria]
 
 
-def _sla(_book: Book, plan: ContractPlan, _lead: Lead) -> list[Allowed]:
-    sla, found = plan.terms.sla, []
+def _age(book: Book, plan: ContractPlan, lead: Lead, at_ns: int, released_at_ns: int) -> Iterator[Allowed]:
+    sla, oldest, age = plan.terms.sla, book.lead_types[lead.lead_type].max_age, format_age(at_ns - lead.submitted_at_ns)
+    if oldest is not None:
+        yield Allowed("age", f"less than {format_duration(oldest)} old", age)
     if sla is not None and sla.max_lead_age is not None:
-        found.append(Allowed("age", f"at most {format_duration(sla.max_lead_age)} old", "younger"))
+        yield Allowed("age", f"at most {format_duration(sla.max_lead_age)} old", age)
     if sla is not None and sla.deliver_within is not None:
-        found.append(Allowed("age", f"within {format_duration(sla.deliver_within)} of receipt", "in time"))
+        waited = format_age(at_ns - released_at_ns)
+        yield Allowed("age", f"within {format_duration(sla.deliver_within)} of receipt", waited)
+
+
+def _schedule(plan: ContractPlan, at_ns: int) -> Iterator[Allowed]:
     if plan.terms.schedule is not None:
-        found.append(Allowed("schedule", ", ".join(plan.terms.schedule.open), "open"))
-    return found
+        yield Allowed("schedule", ", ".join(plan.terms.schedule.open), f"{local(at_ns, plan.zone):%a %H:%M}")
 
 
 def _cap(plan: ContractPlan, claim: Claim) -> Allowed:

@@ -210,7 +210,12 @@ class Proof:
     async def _delivery(self, entries: list[Entry], entry: Entry, fact: Reserved, lead: Lead | None) -> dict[str, Any]:
         book = await self._library.book(fact.terms_version, self._engine.book)
         plan = book.contracts.get(fact.contract_id) if book is not None else None
-        allowed = allowances(book, plan, lead, fact.claims, fact.price) if book and plan and lead is not None else []
+        allowed = []
+        if book is not None and plan is not None and lead is not None:
+            released_at_ns = _released_at_ns(entries[: entries.index(entry)], lead)
+            allowed = allowances(
+                book, plan, lead, fact.claims, fact.price, at_ns=entry.at_ns, released_at_ns=released_at_ns
+            )
         settled = [one for one in entries if isinstance(one.fact, Settled) and one.fact.delivery_id == fact.delivery_id]
         last = settled[-1].fact if settled else None
         assert last is None or isinstance(last, Settled)

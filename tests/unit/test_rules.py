@@ -8,6 +8,7 @@ import pytest
 from router.core.bucket import Bucket
 from router.core.calendar import Calendar
 from router.core.consumers import Consumers, Identity, Sent, marks_of
+from router.core.explain import allowances
 from router.core.rules.finding import Finding
 from router.core.rules.history import age_rule, dedup_rule
 from router.core.rules.standing import Moment, schedule_rule, standing
@@ -172,6 +173,22 @@ def test_a_closed_date_is_named() -> None:
     [found] = schedule_rule(plan, State(Identity()), Moment(NOON, NOON, Calendar()), 0)
     assert found.expected == "00:00-24:00, not on 2026-11-24"
     assert found.actual == "2026-11-24, until 2026-11-25T05:00:00.000Z"
+
+
+def test_what_allowed_a_lead_in_time_says_when_it_was() -> None:
+    """Age, time to deliver and opening hours with what they were at the reservation; the lead type's age too."""
+    contract = factory.contract(
+        "c", sla={"max_lead_age": "10m", "deliver_within": "30s"}, schedule={"open": ["08:00-18:00"]}
+    )
+    book = factory.book(factory.buyer("b", contract), lead_type={"max_age": "1d"})
+    lead, at_ns = factory.lead(age_ns=NS_MINUTE), NOON + 5 * NS_S
+    found = allowances(book, book.contracts["c"], lead, (), 1000, at_ns=at_ns, released_at_ns=NOON)
+    assert [(one.rule, one.expected, one.actual) for one in found if one.rule in ("age", "schedule")] == [
+        ("age", "less than 1d old", "1m 5s"),
+        ("age", "at most 10m old", "1m 5s"),
+        ("age", "within 30s of receipt", "5s"),
+        ("schedule", "08:00-18:00", "Tue 12:00"),
+    ]
 
 
 @pytest.mark.parametrize(
