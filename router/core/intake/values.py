@@ -24,7 +24,7 @@ from router.terms.regions import has_states, state_code
 #: (what came in, the lead's country) -> the normal form, or None when it is missing. Raises Wrong.
 Read = Callable[[Any, str], Value | None]
 
-_INTEGER: Final = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_INTEGER: Final = re.compile(r"([+-]?\d{1,19})(?:\.0{1,19})?", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _INTEGER_MAX: Final = 2**63 - 1
 _BOOLEANS: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -108,14 +108,15 @@ def read_country(raw: Any, _country: str = "") -> str | None:
 
 
 def read_integer(raw: Any, _country: str = "") -> int | None:
-    """`integer`: of 64 bits at most; `12.0` is one, `"1,200"` is none."""
+    """`integer`: of 64 bits at most; `12.0` is one, as text too (spreadsheets write so); `"1,200"` is none."""
     if type(raw) is str:
         text = raw.strip()
         if not text:
             return None
-        if not _INTEGER.fullmatch(text):
+        match = _INTEGER.fullmatch(text)
+        if match is None:
             raise Wrong("invalid", "is not a whole number")
-        raw = int(text)
+        raw = int(match[1])
     elif type(raw) is float and raw.is_integer():
         raw = int(raw)
     if type(raw) is not int:
