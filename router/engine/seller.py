@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from msgspec import structs
+
 from router.core.bidding import Bids, stand_ins, taken_in
 from router.core.calendar import FOREVER
 from router.core.consumers import marks_of
@@ -177,11 +179,12 @@ class Seller:
     def _record(self, batch: Batch, lead: OpenLead, choice: Choice, by: str | None) -> None:
         """A decision that is to be proved: the first of a lead, one with winners, and the one it ends by.
 
-        Those in between, while it waits, find what the last one found.
+        Those in between, while it waits, find what the last one found. Throttles counted the lead at its first.
         """
         standings = next(one for one in self._journal.live.modes(lead.lead) if one.board is choice.board)
         released_ns = batch.moment.steady_ns if by == "queue" else 0
-        self._journal.note(batch, decided_fact(choice, standings, lead.lead, by, released_ns))
+        fact = decided_fact(choice, standings, lead.lead, by, released_ns)
+        self._journal.note(batch, fact if by is None or choice.winners else structs.replace(fact, throttled=()))
 
     def _ask(self, batch: Batch, lead: OpenLead, choices: list[Choice], by: str | None) -> bool:
         """Ask those who would have the lead but for a bid, if there are any; what they bid is decided with then.
