@@ -198,7 +198,8 @@ def as_recorded(
         ]
         code = codes.get(plan.id)
         if code is not None:
-            ages = {one.code: one for one in age_rule(board.book, plan, lead, at_ns, released_at_ns)}
+            begins = (lead.received_at_ns, released_at_ns)  # routed again by hand, a released lead counts from receipt
+            ages = {one.code: one for begin in begins for one in age_rule(board.book, plan, lead, at_ns, begin)}
             if code in ages:
                 expected, actual = ages[code].expected, ages[code].actual
             elif code in fact.alike and plan.id not in fact.details:

@@ -6,12 +6,15 @@ who tries all numbers.
 """
 
 from collections.abc import Iterator
+from typing import Final, get_args
 
 from msgspec import Struct
 
 from router.core.consumers import mark_of
 from router.model.lead import Contact, Lead
 from router.terms.schema import LeadType
+
+_CONTACTS: Final[tuple[Contact, ...]] = get_args(Contact)
 
 
 class Suppression(Struct, frozen=True):
@@ -26,9 +29,13 @@ def contact_mark(contact: Contact, value: str) -> bytes:
     return mark_of((contact,), (value,))
 
 
-def contacts_of(lead: Lead, lead_type: LeadType) -> Iterator[tuple[Contact, bytes]]:
-    """Every phone number and e-mail address of a lead, as marks, in the order of its type's fields."""
-    for name, terms in lead_type.fields.items():
-        value = lead.fields.get(name)
-        if (terms.type == "phone" or terms.type == "email") and isinstance(value, str):
-            yield terms.type, contact_mark(terms.type, value)
+def contacts_of(lead: Lead, lead_type: LeadType | None) -> Iterator[tuple[Contact, bytes]]:
+    """Every phone number and e-mail address of a lead, as marks.
+
+    Of a lead whose type is not in the terms any more every text may be one: it can still be on its way to a buyer.
+    """
+    for name, value in lead.fields.items():
+        if isinstance(value, str):
+            for contact in _CONTACTS:
+                if lead_type is None or (name in lead_type.fields and lead_type.fields[name].type == contact):
+                    yield contact, contact_mark(contact, value)

@@ -125,14 +125,12 @@ class Controls:
         return left
 
     async def suppress(self, contacts: Mapping[Contact, str], *, by: str) -> None:
-        """Never send whoever has this phone number or this e-mail address, normalised. What is known is not said again.
+        """Never send whoever has this phone number or this e-mail address, normalised; durable on return.
 
         Leads on their way to a buyer reach it; the person's others, and whatever still comes, are sold to nobody.
         """
         marks = {contact: contact_mark(contact, value) for contact, value in contacts.items()}
-        new = {contact: mark for contact, mark in marks.items() if mark not in self._engine.state.suppressed}
-        if new:
-            await self._engine.write([Suppressed(marks=new, by=by)])
+        await self._engine.write([Suppressed(marks=marks, by=by)])
 
     def _known(self, subject: Subject, id_: str) -> None:
         book = self._engine.book

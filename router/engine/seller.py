@@ -153,7 +153,8 @@ class Seller:
         if lead.lead.lead_type not in self._journal.book.lead_types:
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="no_coverage"))
             return
-        if by != "queue" and batch.moment.steady_ns >= deadline_of(lead, self._journal.book):
+        young = is_young(lead.lead, self._journal.book, batch.moment.at_ns)
+        if young and by != "queue" and batch.moment.steady_ns >= deadline_of(lead, self._journal.book):
             self.end(batch, lead.lead, Ended(lead_id=lead_id, status="unsold", reason="deadline"))
             return
         began_ns = self._journal.clock.mono_ns()

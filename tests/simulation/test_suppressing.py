@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from router.core.live import Live
 from router.engine.controls import Controls
 from router.engine.proof import Proof
 from router.model.facts import Ended, PassedOver, Reserved, Settled
@@ -75,3 +76,25 @@ def test_a_retry_is_not_sent() -> None:
     assert [(fact.outcome, fact.reason) for fact in facts(world, Settled)] == [("failed", "suppressed")]
     assert [fact.reason for fact in facts(world, Ended)] == ["all_declined"]
     assert world.buyers.asked() == ["b"]
+
+
+def test_a_retry_is_not_sent_when_its_lead_type_is_gone() -> None:
+    """Nobody can tell any more which field was a phone; and a suppressed person does not stop who is not."""
+    retry = {"retry": {"attempts": 3, "backoff": "5s"}}
+    for number, reason, asked in (("+15125550147", "suppressed", 1), ("+15125550000", "unavailable", 3)):
+        book = factory.book(factory.buyer("b", factory.contract("c"), endpoint=retry))
+        other = factory.book(
+            factory.buyer("b", factory.contract("w", lead_type="wind"), endpoint=retry), lead_type={"id": "wind"}
+        )
+        world = RouterWorld(book, by_buyer(b=BUSY))
+
+        async def story(w: RouterWorld, number: str = number, other: Any = other) -> str:
+            await w.take(factory.lead())
+            await asyncio.sleep(1)
+            await w.engine.adopt(other, Live(other), {}, by="operator:ann")
+            await suppress(w, phone=number)
+            return (await w.engine.settled("lead-1", 60)).status
+
+        assert world.play(story) == "unsold"
+        assert [(fact.outcome, fact.reason) for fact in facts(world, Settled)] == [("failed", reason)]
+        assert len(world.buyers.asked()) == asked

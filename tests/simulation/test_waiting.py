@@ -337,3 +337,25 @@ def test_a_lead_past_its_types_age_says_so() -> None:
     status, recorded, explained = world.play(story)
     told = [{"contract_id": "a", "code": "lead_too_old", "expected": "less than 10m old", "actual": "11m"}]
     assert (status, recorded, explained) == ("expired", told, told)
+
+
+def test_too_late_after_a_reroute_has_its_words() -> None:
+    """Refused when it came out of the queue, then routed again at once: it counts from receipt again, and says so."""
+    sla, full = {"deliver_within": "5s"}, {"caps": [{"per": "hour", "limit": 0}], "at_cap": "queue"}
+    queueing, needing, open_ = (
+        factory.book(factory.buyer("first", factory.contract("a", sla=sla, **more)), lead_type=HELD)
+        for more in (full, {"criteria": [{"field": "credit_score", "min": 650}]}, {})
+    )
+    world = RouterWorld(queueing, by_buyer(first=ACCEPTED))
+
+    async def story(w: RouterWorld) -> list[list[dict[str, Any]]]:
+        [lead_id] = await held(w, 1)
+        await asyncio.sleep(59)
+        for book in (needing, open_):
+            await w.engine.adopt(book, Live(book), {}, by="operator:ann")
+        await Controls(w.engine, factory.reader(lambda: pytest.fail("nobody reads terms"))).reroute(lead_id, by="me")
+        return [one["refusals"] for one in (await Proof(w.engine).trace(lead_id) or {})["decisions"]]
+
+    first, second, last = world.play(story)
+    assert [one["code"] for one in (*first, *second)] == ["cap_reached", "criteria_failed"]
+    assert last == [{"contract_id": "a", "code": "too_late", "expected": "within 5s of receipt", "actual": "1m"}]

@@ -61,7 +61,7 @@ def suppressed_rule(book: Book, lead: Lead, state: State) -> Iterator[Finding]:
     """`suppressed`: somebody said that this person is never to be sent. It refuses every contract; no test lead."""
     if lead.test or not state.suppressed:
         return
-    for contact, mark in contacts_of(lead, book.lead_types[lead.lead_type]):
+    for contact, mark in contacts_of(lead, book.lead_types.get(lead.lead_type)):
         told = state.suppressed.get(mark)
         if told is not None:
             actual = f"{contact} suppressed by {told.by} at {format_instant(told.at_ns)}"
